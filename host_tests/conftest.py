@@ -89,7 +89,7 @@ class VirtualMachine(pytest.Collector):
         mark = f"#{secrets.token_hex(4)}"
         heap = self.setting("heapsize", VM_HEAP)
         limit = float(self.setting("timeout", str(VM_TIMEOUT)))
-        command = [VM, "-X", f"heapsize={heap}", RUNNER, mark, self.path.stem, *names]
+        command = [str(VM), "-X", f"heapsize={heap}", str(RUNNER), mark, self.path.stem, *names]
         try:
             done = subprocess.run(
                 command,

@@ -1,0 +1,77 @@
+"""Puts the contracts on a chain."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from eth_typing import ChecksumAddress
+from web3 import Web3
+from web3.contract import Contract
+from web3.types import TxParams
+
+from contracts.build import artifact
+
+TOKEN_BALANCE = 10**24
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Where the contracts are."""
+
+    chain_id: int
+    block: int  # the block before the first contract: events cannot be older
+    adjudicator: ChecksumAddress
+    eth_holder: ChecksumAddress
+    token: ChecksumAddress
+    erc20_holder: ChecksumAddress
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+
+def deploy(
+    web3: Web3,
+    sender: ChecksumAddress | None = None,
+    token_accounts: list[ChecksumAddress] | None = None,
+    token_balance: int = TOKEN_BALANCE,
+) -> Deployment:
+    """Deploys adjudicator, both asset holders and a token.
+
+    sender          pays; the node (or a signing middleware) has its key. The node's first account
+                    if None.
+    token_accounts  get token_balance tokens each; all accounts of the node if None.
+    """
+    accounts = list(web3.eth.accounts) if sender is None or token_accounts is None else []
+    if sender is None:
+        sender = accounts[0]
+    if token_accounts is None:
+        token_accounts = accounts or [sender]
+    block = web3.eth.block_number
+    adjudicator = deploy_one(web3, sender, "Adjudicator").address
+    token = deploy_one(web3, sender, "PerunToken", token_accounts, token_balance).address
+    return Deployment(
+        chain_id=web3.eth.chain_id,
+        block=block,
+        adjudicator=adjudicator,
+        eth_holder=deploy_one(web3, sender, "AssetHolderETH", adjudicator).address,
+        token=token,
+        erc20_holder=deploy_one(web3, sender, "AssetHolderERC20", adjudicator, token).address,
+    )
+
+
+def deploy_one(web3: Web3, sender: ChecksumAddress, name: str, *args: Any) -> Contract:
+    """Deploys one contract by the name of its source. RuntimeError if the chain refuses."""
+    code = artifact(name)
+    factory = web3.eth.contract(abi=code["abi"], bytecode=code["bytecode"])
+    transaction: TxParams = {"from": sender}
+    sent = factory.constructor(*args).transact(transaction)
+    receipt = web3.eth.wait_for_transaction_receipt(sent, poll_latency=0.02)
+    address = receipt["contractAddress"]
+    if receipt["status"] != 1 or address is None:
+        raise RuntimeError(f"the chain refused to create {name}")
+    return contract(web3, name, address)
+
+
+def contract(web3: Web3, name: str, address: ChecksumAddress) -> Contract:
+    """A contract that is already on the chain."""
+    return web3.eth.contract(address=address, abi=artifact(name)["abi"])

@@ -1,0 +1,137 @@
+"""One session with the IoT adoption service: requests out, answers and chain events in."""
+
+import asyncio
+
+from perun.compat import const
+from perun.link import LinkError
+from perun.wire import WireError
+from perun.wire.service_messages import (
+    Ack,
+    ChainEvent,
+    DisputeRequest,
+    Error,
+    FundRequest,
+    Receipt,
+    ServiceInfo,
+    Status,
+    StatusRequest,
+    WatchRequest,
+    receipt_transcript,
+)
+
+TIMEOUT = const(15)  # seconds for an answer
+_MAX_BAD = const(16)  # undecodable frames before the session ends
+
+
+class ServiceError(Exception):
+    """The service refused. code: ERROR_* of service_messages; text: its reason."""
+
+    def __init__(self, code, text):
+        super().__init__("service: %s (code %d)" % (text, code))
+        self.code = code
+        self.text = text
+
+
+class Session:
+    """A session whose handshake is done.
+
+    link, codec: towards the service; chain: checks receipts; device, service: 20-byte addresses;
+    on_event: called with every ChainEvent and awaited.
+    """
+
+    def __init__(self, link, codec, chain, device, service, on_event):
+        self._link = link
+        self._codec = codec
+        self._chain = chain
+        self._device = device
+        self._service = service
+        self._on_event = on_event
+        self._waiting = {}  # request number -> [asyncio.Event, answer]
+        self._number = 0
+        self.info = None  # ServiceInfo, the first message of the service
+
+    async def run(self):
+        """Read until the link closes; raises LinkError then. Every open request fails with it."""
+        bad = 0
+        try:
+            while True:
+                body = await self._link.recv()
+                try:
+                    await self._dispatch(self._codec.decode(body))
+                except WireError:
+                    bad += 1
+                    if bad == _MAX_BAD:
+                        raise LinkError("the service sends no valid messages")
+        finally:
+            for entry in self._waiting.values():
+                entry[0].set()
+
+    def close(self):
+        """Hang up; run() ends."""
+        self._link.close()
+
+    async def _dispatch(self, message):
+        kind = type(message)
+        if kind is ChainEvent:
+            await self._on_event(message)
+        elif kind is ServiceInfo:
+            self.info = message
+        elif kind in (Ack, Receipt, Status, Error):
+            entry = self._waiting.get(message.request)
+            if entry:
+                entry[1] = message
+                entry[0].set()
+
+    async def _request(self, kind, *fields):
+        """Send a request and return its answer. ServiceError, LinkError (also: no answer)."""
+        self._number = number = self._number + 1
+        entry = self._waiting[number] = [asyncio.Event(), None]
+        try:
+            await self._link.send(self._codec.encode(kind(number, *fields)))
+            await asyncio.wait_for(entry[0].wait(), TIMEOUT)
+        except asyncio.TimeoutError:
+            raise LinkError("the service does not answer")
+        finally:
+            del self._waiting[number]
+        answer = entry[1]
+        if answer is None:
+            raise LinkError("the session ended")
+        if type(answer) is Error:
+            raise ServiceError(answer.code, answer.text)
+        return answer
+
+    def _expect(self, answer, kind):
+        if type(answer) is not kind:
+            raise LinkError("the service answers with something else")
+        return answer
+
+    async def fund(self, participant, params, transaction, agreement):
+        """Have the service deposit the own share; what follows comes as ChainEvent."""
+        state, sigs = transaction
+        answer = await self._request(FundRequest, participant, params, state, sigs, agreement)
+        self._expect(answer, Ack)
+
+    async def watch(self, participant, params, transaction, state_hash, auths=()):
+        """Have the service guard a fully signed state; returns its Receipt, verified.
+
+        params: None when the service knows the channel; auths: tuple of WithdrawalAuth.
+        """
+        state, sigs = transaction
+        answer = await self._request(WatchRequest, participant, params, state, sigs, auths)
+        receipt = self._expect(answer, Receipt)
+        if (receipt.channel_id, receipt.version) != (state.id, state.version):
+            raise LinkError("a receipt for something else")
+        signed = receipt_transcript(self._device, state.id, state.version, state_hash)
+        if receipt.state_hash != state_hash or not self._chain.verify_bytes(
+            self._service, signed, receipt.sig
+        ):
+            raise LinkError("a receipt with a wrong hash or signature")
+        return receipt
+
+    async def dispute(self, channel_id):
+        """Have the service register the newest state it holds."""
+        self._expect(await self._request(DisputeRequest, channel_id), Ack)
+
+    async def status(self, channel_id):
+        """The Status of one channel."""
+        return self._expect(await self._request(StatusRequest, channel_id), Status)

@@ -1,0 +1,52 @@
+"""One channel's life as a pure machine: (what I know, what arrived) -> (what I know now, effects).
+
+No I/O, no clock, no randomness: whoever drives the machine (perun.client on a device, a test)
+executes the effects, in order, and stops at the first one that fails.
+"""
+
+from collections import namedtuple
+
+from perun.compat import const
+
+# Phases of go-perun's channel machine (wire protocol of ChannelSync uses these numbers).
+INIT_ACTING = const(0)
+INIT_SIGNING = const(1)  # the version-0 signatures are being exchanged
+FUNDING = const(2)
+ACTING = const(3)
+SIGNING = const(4)  # an own update waits for the peer's signature
+FINAL = const(5)
+REGISTERING = const(6)
+REGISTERED = const(7)  # a dispute runs on chain
+PROGRESSING = const(8)
+PROGRESSED = const(9)
+WITHDRAWING = const(10)  # concluded on chain
+WITHDRAWN = const(11)
+
+
+class ProtocolError(ValueError):
+    """What the peer sent breaks the protocol. Nothing changed."""
+
+
+# -- effects ------------------------------------------------------------------------------------
+
+# Store the channel durably, before anything that follows.
+Persist = namedtuple("Persist", ())
+# Send a message to the peer.
+Send = namedtuple("Send", ("message",))
+# Ask the application about the peer's update `state`; it answers with accept() or reject().
+Ask = namedtuple("Ask", ("state",))
+# Have the service deposit the own share.
+Fund = namedtuple("Fund", ())
+# Have the service guard the current transaction.
+Watch = namedtuple("Watch", ())
+# Tell the application. kind: one of the texts below; detail: a version, a reason or None.
+Tell = namedtuple("Tell", ("kind", "detail"))
+
+SIGNED = "signed"  # both signed version 0; detail None
+OPEN = "open"  # funded: payments may flow; detail None
+UPDATED = "updated"  # a newer state is fully signed; detail its version
+REJECTED = "rejected"  # the peer refused the own update; detail its reason
+CLOSED = "closed"  # the final state is fully signed; detail its version
+DISPUTED = "disputed"  # a state is registered on chain; detail its version
+CONCLUDED = "concluded"  # the chain's outcome is final; detail the version
+WITHDRAWN_EVENT = "withdrawn"  # the money is at the receiver; detail None

@@ -1,0 +1,282 @@
+"""The API that applications use: open, pay, close and dispute channels, earn money.
+
+    client = Client(account, 1337, limits, receiver, store)
+    client.on_proposal = lambda proposal: None            # None accepts, a text refuses
+    client.on_update = lambda channel, state: None
+    client.on_event = lambda channel, kind, detail: print(kind, detail)
+    asyncio.create_task(client.guard(lambda: tcp.connect(host, port)))     # the service
+    peer = await client.connect(await tcp.connect(peer_host, peer_port))
+    channel = await client.propose(peer, deposits, duration)
+    await channel.pay(amount)
+    await channel.close()
+"""
+
+import asyncio
+import os
+
+from perun.chain.ethereum import Ethereum
+from perun.channel import ProtocolError
+from perun.channel.machine import Channel
+from perun.channel.opening import accept, agree, check_proposal, propose
+from perun.client.handle import ChannelHandle, ClientError, Refused, TimedOut, until
+from perun.client.peer import Peer
+from perun.client.records import load_channel
+from perun.compat import const
+from perun.link import LinkError
+from perun.link.handshake import handshake
+from perun.model import Allocation
+from perun.wire.compact import Compact, Contexts
+from perun.wire.messages import (
+    ROLE_PEER,
+    ChannelProposalRej,
+    ChannelSync,
+    ChannelUpdate,
+    LedgerChannelProposal,
+    LedgerChannelProposalAcc,
+)
+
+_MAX_CHANNELS = const(16)
+_MAX_PEERS = const(8)
+
+
+def _own_gain_only(channel, state):
+    """The default answer to a peer's update: nothing may be taken away."""
+    for old, new in zip(channel.state.allocation.balances, state.allocation.balances):
+        if new[channel.index] < old[channel.index]:
+            return "an update must not lower this side's balance"
+    return None
+
+
+class Client:
+    """One device: its key, its peers, its channels, its service.
+
+    account: perun.chain.account.Account; chain_id: int; limits: perun.channel.opening.Limits;
+    receiver: the 20-byte address that withdrawals go to; store: perun.store.journal.Journal;
+    random: function, n -> n random bytes.
+    """
+
+    def __init__(self, account, chain_id, limits, receiver, store, generation=2, random=os.urandom):
+        if len(receiver) != 20 or not any(receiver):
+            raise ValueError("receiver is not an address")
+        self.account = account
+        self.chain_id = chain_id
+        self.limits = limits
+        self.receiver = receiver
+        self.store = store
+        self.chain = Ethereum(generation)
+        self.random = random
+        self.contexts = Contexts()
+        self.channels = {}  # channel id -> ChannelHandle
+        self.guardian = None  # the task that talks to the service, see guard()
+        self._peers = {}  # address -> Peer
+        self._openings = {}  # proposal id -> _Opening, own proposals that wait for an answer
+        # What applications set. Each is a plain function.
+        self.on_proposal = lambda proposal: "no proposals, please"
+        self.on_update = _own_gain_only
+        self.on_event = lambda channel, kind, detail: None
+        self.on_error = lambda text: None
+
+    def restore(self):
+        """Bring back the channels of the store; returns their handles."""
+        for key in self.store.keys():
+            if key[:1] == b"c":
+                machine = load_channel(self.store.get(key), self.chain, self.account)
+                self._adopt(machine)
+        return list(self.channels.values())
+
+    # -- links --------------------------------------------------------------------------------
+
+    async def connect(self, link, expect=None):
+        """Handshake over a fresh link and talk to that Peer from now on. Raises LinkError.
+
+        expect: the 20-byte address that must be at the other end, or None for anybody.
+        """
+        codec = Compact(self.contexts)
+        try:
+            hello = await handshake(
+                link,
+                codec,
+                self.chain,
+                self.account,
+                ROLE_PEER,
+                self.chain_id,
+                self.random(32),
+                expect,
+            )
+        except Exception:
+            link.close()
+            raise
+        peer = self._peers.get(hello.address)
+        if not peer:
+            if len(self._peers) >= _MAX_PEERS and not self._forget_a_peer():
+                link.close()
+                raise LinkError("too many peers")
+            peer = self._peers[hello.address] = Peer(self, hello.address)
+        await peer.attach(link, codec)
+        return peer
+
+    async def accept(self, link):
+        """What a listener calls with each incoming link: as connect(), but errors are reported."""
+        try:
+            await self.connect(link)
+        except LinkError as error:
+            self.on_error(str(error))
+
+    def _forget_a_peer(self):
+        busy = [handle.peer for handle in self.channels.values()]
+        for address, peer in self._peers.items():
+            if peer not in busy and not peer.connected:
+                del self._peers[address]
+                return True
+        return False
+
+    def peer(self, address):
+        """The Peer with this 20-byte address, connected or not."""
+        if address not in self._peers:
+            self._peers[address] = Peer(self, address)
+        return self._peers[address]
+
+    async def guard(self, dial, expect=None):
+        """Keep a session with the IoT adoption service for ever; run it as a task.
+
+        dial: coroutine function that returns a fresh link; expect: the service's 20-byte address.
+        """
+        from perun.client.guardian import Guardian
+
+        self.guardian = Guardian(self, dial, expect)
+        await self.guardian.run()
+
+    # -- opening ------------------------------------------------------------------------------
+
+    async def propose(self, peer, deposits, duration, timeout=60):
+        """Open a channel with `peer` and wait until both signed version 0.
+
+        deposits: per asset of the limits a pair (own, peer's), in the smallest unit; duration:
+        the challenge duration in seconds. Returns the ChannelHandle; `await handle.opened()` waits
+        for the money. Raises Refused, TimedOut, ProtocolError, LinkError.
+        """
+        rows = tuple(tuple(row) for row in deposits)
+        allocation = Allocation(self.limits.assets, rows, ())
+        peers = (self.account.address, peer.address)
+        proposal = propose(
+            self.random(32), self.random(32), duration, allocation, self.account.address, peers
+        )
+        check_proposal(proposal, 0, peers, self.limits)
+        opening = self._openings[proposal.proposal_id] = _Opening(proposal, peer)
+        try:
+            await peer.send(proposal)
+            await until(opening.answered, opening.is_answered, timeout)
+        except TimedOut:
+            raise TimedOut("the peer does not answer the proposal")
+        finally:
+            del self._openings[proposal.proposal_id]
+        if opening.refused:
+            raise Refused(opening.refused)
+        await opening.handle.signed(timeout)
+        return opening.handle
+
+    def _adopt(self, machine):
+        """Take a machine into the books."""
+        if machine.id in self.channels:
+            raise ProtocolError("this channel exists already")
+        if len(self.channels) >= _MAX_CHANNELS:
+            raise ProtocolError("too many channels")
+        state = machine.current.state
+        peer = self.peer(machine.params.participants[1 - machine.index])
+        handle = ChannelHandle(self, machine, peer)
+        self.contexts.add(machine.id, state.allocation.assets, state.app)
+        self.channels[machine.id] = handle
+        return handle
+
+    def forget(self, handle):
+        """Drop a channel that is settled, from memory and from the store."""
+        self.channels.pop(handle.id, None)
+        self.contexts.remove(handle.id)
+        self.store.delete(b"c" + handle.id)
+
+    # -- what arrives ---------------------------------------------------------------------------
+
+    async def receive(self, peer, message):
+        """Handle a peer's message. Nothing it sends raises: errors are reported."""
+        try:
+            if type(message) is LedgerChannelProposal:
+                await self._on_proposal(peer, message)
+            elif type(message) is LedgerChannelProposalAcc:
+                await self._on_acceptance(peer, message)
+            elif type(message) is ChannelProposalRej:
+                self._on_refusal(peer, message)
+            else:
+                await self._channel_of(peer, message).receive(message)
+        except (ProtocolError, ClientError) as error:
+            self.on_error(str(error))
+
+    def _channel_of(self, peer, message):
+        kind = type(message)
+        if kind is ChannelUpdate:
+            channel_id = message.state.id
+        elif kind is ChannelSync:
+            channel_id = message.current.state.id if message.current else b""
+        else:
+            channel_id = getattr(message, "channel_id", b"")
+        handle = self.channels.get(channel_id)
+        if not handle or handle.peer is not peer:
+            raise ProtocolError("a message about an unknown channel")
+        return handle
+
+    async def _on_proposal(self, peer, proposal):
+        peers = (peer.address, self.account.address)
+        try:
+            check_proposal(proposal, 1, peers, self.limits)
+            if proposal.participant != peer.address:
+                raise ProtocolError("proposal: the participant is not the peer")
+            if len(self.channels) >= _MAX_CHANNELS:
+                raise ProtocolError("proposal: too many channels")
+            refusal = self.on_proposal(proposal)
+        except ProtocolError as error:
+            refusal = str(error)
+        if refusal:
+            await peer.send(ChannelProposalRej(proposal.proposal_id, refusal))
+            raise ProtocolError(refusal)
+        acc = accept(proposal, self.random(32), self.account.address)
+        handle = self._open(proposal, acc, 1)
+        await peer.send(acc)
+        await handle.begin()
+
+    async def _on_acceptance(self, peer, acc):
+        opening = self._opening_of(peer, acc)
+        if acc.participant != peer.address:
+            raise ProtocolError("acceptance: the participant is not the peer")
+        opening.handle = self._open(opening.proposal, acc, 0)
+        opening.answered.set()
+        await opening.handle.begin()
+
+    def _on_refusal(self, peer, rej):
+        opening = self._opening_of(peer, rej)
+        opening.refused = rej.reason or "refused"
+        opening.answered.set()
+
+    def _opening_of(self, peer, answer):
+        opening = self._openings.get(answer.proposal_id)
+        if not opening or opening.peer is not peer or opening.is_answered():
+            raise ProtocolError("an answer to no proposal of ours")
+        return opening
+
+    def _open(self, proposal, acc, index):
+        params, state = agree(self.chain, proposal, acc)
+        return self._adopt(
+            Channel(self.chain, self.account, params, index, state, proposal.funding_agreement)
+        )
+
+
+class _Opening:
+    """An own proposal that waits for its answer."""
+
+    def __init__(self, proposal, peer):
+        self.proposal = proposal
+        self.peer = peer
+        self.answered = asyncio.Event()
+        self.refused = None
+        self.handle = None
+
+    def is_answered(self):
+        return bool(self.refused or self.handle)

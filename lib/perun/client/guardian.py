@@ -1,0 +1,268 @@
+"""The device's side of being guarded: keeps a session with the service and feeds it.
+
+Payments need no service: what it must know queues here, the newest state per channel.
+"""
+
+import asyncio
+
+from perun.adoption.session import ServiceError, Session
+from perun.channel import ACTING, FUNDING, WITHDRAWING, WITHDRAWN
+from perun.client.handle import ClientError, until
+from perun.compat import const
+from perun.link import LinkError
+from perun.link.handshake import handshake
+from perun.wire.compact import Compact
+from perun.wire.messages import ROLE_DEVICE
+from perun.wire.service_messages import (
+    ERROR_UNKNOWN_CHANNEL,
+    EVENT_CONCLUDED,
+    EVENT_FUNDED,
+    EVENT_FUNDING_FAILED,
+    EVENT_NEED_AUTHORIZATION,
+    EVENT_REFUTED,
+    EVENT_REGISTERED,
+    EVENT_WITHDRAWN,
+    STAGE_CONCLUDED,
+    STAGE_DISPUTE,
+    STAGE_FUNDED,
+    STAGE_WITHDRAWN,
+    WithdrawalAuth,
+)
+
+_FIRST_PAUSE = const(1)  # seconds before the first new try, doubled up to the longest
+_LONGEST_PAUSE = const(60)
+
+
+class Guardian:
+    """client: perun.client.Client; dial: coroutine function that returns a link to the service;
+    expect: the service's 20-byte address, or None to trust the first one that answers."""
+
+    def __init__(self, client, dial, expect):
+        self._client = client
+        self._dial = dial
+        self._expect = expect
+        self._session = None
+        self._known = set()  # channels whose params the service has
+        self._watch = []  # ChannelHandles, first come first served
+        self._authorize = []  # those of which the state goes with an authorization
+        self._busy = None  # the one that is being handed over
+        self._fund = []  # ChannelHandles
+        self._wake = asyncio.Event()
+        self._progress = asyncio.Event()
+
+    @property
+    def connected(self):
+        """True while there is a session."""
+        return self._session is not None
+
+    # -- requests, queued ---------------------------------------------------------------------
+
+    def fund(self, handle):
+        """Queue: deposit the own share of this channel."""
+        if handle not in self._fund:
+            self._fund.append(handle)
+        self._wake.set()
+
+    def watch(self, handle, authorize=False):
+        """Queue: guard this channel's newest state."""
+        if handle not in self._watch:
+            self._watch.append(handle)
+        if authorize or handle.version == 0 or handle.state.is_final:
+            if handle not in self._authorize:
+                self._authorize.append(handle)
+        self._wake.set()
+
+    async def checkpoint(self, handle, timeout=60):
+        """Have the service guard the newest state with an authorization, and wait for it."""
+        self.watch(handle, True)
+        await until(
+            self._progress,
+            lambda: handle is not self._busy and handle not in self._watch,
+            timeout,
+        )
+
+    async def dispute(self, handle, timeout=60):
+        """Guard the newest state, then have it registered. Raises ClientError, TimedOut."""
+        await self.checkpoint(handle, timeout)
+        try:
+            if not self._session:
+                raise LinkError("no session with the service")
+            await self._session.dispute(handle.id)
+        except (LinkError, ServiceError) as error:
+            raise ClientError(str(error))
+
+    # -- the session ----------------------------------------------------------------------------
+
+    async def run(self):
+        """Dial, serve the queues, dial again: for ever."""
+        pause = _FIRST_PAUSE
+        while True:
+            link = None
+            try:
+                link = await self._dial()
+                await self._serve(link)
+                pause = _FIRST_PAUSE
+            except (OSError, ServiceError) as error:
+                self._client.on_error("service: " + str(error))
+            finally:
+                if self._session:
+                    pause = _FIRST_PAUSE
+                self._session = None
+                if link:
+                    link.close()
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _serve(self, link):
+        client = self._client
+        codec = Compact(client.contexts)
+        hello = await handshake(
+            link,
+            codec,
+            client.chain,
+            client.account,
+            ROLE_DEVICE,
+            client.chain_id,
+            client.random(32),
+            self._expect,
+        )
+        self._expect = hello.address
+        session = Session(
+            link, codec, client.chain, client.account.address, hello.address, self._on_event
+        )
+        self._known.clear()
+        reader = asyncio.create_task(session.run())
+        worker = asyncio.create_task(self._work(session))
+        self._session = session
+        try:
+            await reader
+        finally:
+            worker.cancel()
+
+    async def _work(self, session):
+        try:
+            await self._catch_up(session)
+            while True:
+                while self._fund or self._watch:
+                    await self._next(session)
+                    self._progress.set()
+                self._wake.clear()
+                await self._wake.wait()
+        except (OSError, ServiceError, ClientError) as error:
+            self._client.on_error("service: " + str(error))
+            session.close()
+
+    async def _next(self, session):
+        if self._watch:
+            await self._hand_over(session, self._watch.pop(0))
+            return
+        handle = self._fund[0]
+        machine = handle.machine
+        try:
+            await session.fund(
+                machine.index, machine.params, machine.current, machine.agreement
+            )
+        except ServiceError as error:
+            self._client.on_event(handle, "funding refused", error.text)
+        self._fund.remove(handle)
+
+    async def _hand_over(self, session, handle):
+        """Send the newest state; when that fails it stays queued."""
+        machine = handle.machine
+        transaction = machine.current
+        authorize = handle in self._authorize
+        if authorize:
+            self._authorize.remove(handle)
+        auths = self._authorizations(machine, transaction.state) if authorize else ()
+        state_hash = self._client.chain.state_hash(transaction.state)
+        params = None if handle.id in self._known else machine.params
+        self._busy = handle
+        try:
+            await session.watch(machine.index, params, transaction, state_hash, auths)
+            handle.watched = transaction.state.version
+            self._known.add(handle.id)
+        except ServiceError as error:
+            if error.code == ERROR_UNKNOWN_CHANNEL and params is None:
+                self._known.discard(handle.id)
+                self.watch(handle, authorize)  # again, with the params
+            else:
+                self._client.on_event(handle, "watch refused", error.text)
+        except LinkError:
+            self.watch(handle, authorize)
+            raise
+        finally:
+            self._busy = None
+
+    def _authorizations(self, machine, state):
+        """One WithdrawalAuth per asset of which something is the own side's."""
+        client = self._client
+        auths = []
+        for asset, row in enumerate(state.allocation.balances):
+            amount = row[machine.index]
+            if amount:
+                digest = client.chain.withdrawal_hash(
+                    machine.id, client.account.address, client.receiver, amount
+                )
+                sig = client.chain.sign(client.account, digest)
+                auths.append(WithdrawalAuth(asset, client.receiver, amount, sig))
+        return tuple(auths)
+
+    # -- what the service tells -------------------------------------------------------------------
+
+    async def _on_event(self, event):
+        handle = self._client.channels.get(event.channel_id)
+        if handle:
+            try:
+                await self._apply_event(handle, event)
+            except ClientError as error:
+                self._client.on_error(str(error))
+
+    async def _apply_event(self, handle, event):
+        kind = event.kind
+        if kind == EVENT_FUNDED:
+            await handle.chain_happened("funded")
+        elif kind == EVENT_FUNDING_FAILED:
+            self._client.on_event(handle, "funding failed", None)
+        elif kind in (EVENT_REGISTERED, EVENT_REFUTED):
+            handle.registered = (event.version, event.timeout)
+            await handle.chain_happened("registered", event.version)
+        elif kind == EVENT_CONCLUDED:
+            await handle.chain_happened("concluded", event.version)
+        elif kind == EVENT_WITHDRAWN:
+            await handle.chain_happened("withdrawn")
+        elif kind == EVENT_NEED_AUTHORIZATION and event.version == handle.version:
+            self.watch(handle, True)
+
+    async def _catch_up(self, session):
+        """A new session: learn what happened meanwhile and hand over what the service lacks."""
+        for handle in list(self._client.channels.values()):
+            if handle.phase < FUNDING or handle.phase == WITHDRAWN:
+                continue
+            try:
+                status = await session.status(handle.id)
+            except ServiceError as error:
+                if error.code != ERROR_UNKNOWN_CHANNEL:
+                    raise
+                self.watch(handle, True)
+                if handle.phase == FUNDING:
+                    self.fund(handle)
+                continue
+            self._known.add(handle.id)
+            handle.watched = status.version
+            await self._apply(handle, status)
+            if status.version < handle.version:
+                self.watch(handle)
+
+    async def _apply(self, handle, status):
+        if handle.phase == FUNDING:
+            if status.stage == STAGE_FUNDED:
+                await handle.chain_happened("funded")
+            else:
+                self.fund(handle)  # idempotent: the service does nothing twice
+        if status.stage == STAGE_DISPUTE and handle.phase >= ACTING:
+            handle.registered = (status.registered, status.timeout)
+            await handle.chain_happened("registered", status.registered)
+        if status.stage >= STAGE_CONCLUDED and handle.phase < WITHDRAWING:
+            await handle.chain_happened("concluded", status.version)
+        if status.stage == STAGE_WITHDRAWN:
+            await handle.chain_happened("withdrawn")

@@ -1,0 +1,265 @@
+"""A channel as the application sees it: pay, close, dispute, and wait for what happens."""
+
+import asyncio
+
+from perun.channel import (
+    ACTING,
+    FINAL,
+    FUNDING,
+    REJECTED,
+    SIGNING,
+    WITHDRAWN,
+    Ask,
+    Fund,
+    Persist,
+    ProtocolError,
+    Send,
+    Tell,
+    Watch,
+)
+from perun.client.records import dump_channel
+from perun.compat import const
+from perun.link import LinkError
+from perun.model import transfer, with_balances
+from perun.store import StoreError
+from perun.wire.messages import ChannelSync, ChannelUpdate, ChannelUpdateRej
+
+_RETRIES = const(3)
+_ANSWER = const(10)  # seconds that the peer has for an answer, before the same is sent again
+
+
+class ClientError(Exception):
+    """A request of the application cannot be carried out."""
+
+
+class Refused(ClientError):
+    """The peer refused."""
+
+
+class TimedOut(ClientError):
+    """Nobody answered in time."""
+
+
+async def until(event, ready, timeout):
+    """Wait until ready() is true, looking again each time `event` is set. Raises TimedOut."""
+    while not ready():
+        event.clear()
+        try:
+            await asyncio.wait_for(event.wait(), timeout)
+        except asyncio.TimeoutError:
+            raise TimedOut("nothing happened for %d s" % timeout)
+
+
+class ChannelHandle:
+    """One channel of a Client. `machine` is perun.channel's; read it, do not drive it."""
+
+    def __init__(self, client, machine, peer):
+        self.client = client
+        self.machine = machine
+        self.peer = peer
+        self.watched = -1  # newest version for which the service gave a receipt
+        self.registered = None  # (version, timeout) of a dispute on chain
+        self.failed = None  # the store's error: nothing is signed any more
+        self._refusal = None
+        self._changed = asyncio.Event()
+        self._lock = asyncio.Lock()
+
+    # -- what is ------------------------------------------------------------------------------
+
+    @property
+    def id(self):
+        """The channel's id, 32 bytes."""
+        return self.machine.id
+
+    @property
+    def index(self):
+        """The own participant index: 0 proposed the channel, 1 accepted it."""
+        return self.machine.index
+
+    @property
+    def state(self):
+        """The newest State that both signed."""
+        return self.machine.current.state
+
+    @property
+    def version(self):
+        """The version of `state`."""
+        return self.machine.current.state.version
+
+    @property
+    def phase(self):
+        """perun.channel's phase number."""
+        return self.machine.phase
+
+    def balance(self, asset=0):
+        """What is the own side's in `state`."""
+        return self.state.allocation.balances[asset][self.index]
+
+    # -- what the application does --------------------------------------------------------------
+
+    async def pay(self, *amounts):
+        """Pay the peer: one amount per asset, in its smallest unit. Returns the new version.
+
+        Returns when both signed and it is stored. Raises ValueError (not enough money, not open),
+        Refused, TimedOut (the same payment may be tried again, no other), ClientError.
+        """
+        async with self._lock:
+            state = transfer(self.state, self.index, amounts)
+            await self._propose(state)
+        await self._answered(state)
+        return state.version
+
+    async def close(self):
+        """Agree with the peer on a final state; the service concludes and withdraws.
+
+        Returns when both signed; `await settled()` waits for the money.
+        """
+        async with self._lock:
+            if not self.state.is_final:
+                state = with_balances(self.state, self.state.allocation.balances, True)
+                await self._propose(state)
+        if not self.state.is_final:
+            await self._answered(state)
+
+    async def dispute(self):
+        """Have the service register the newest state on chain and settle without the peer."""
+        await self._guardian().dispute(self)
+
+    async def checkpoint(self):
+        """Let the service withdraw what is in `state` while this device is away."""
+        await self._guardian().checkpoint(self)
+
+    async def opened(self, timeout=600):
+        """Wait until the channel is funded and payments may flow."""
+        await until(self._changed, lambda: self.phase >= ACTING, timeout)
+        if self.phase not in (ACTING, SIGNING, FINAL):
+            raise ClientError("the channel did not open")
+
+    async def signed(self, timeout=60):
+        """Wait until both signed version 0."""
+        await until(self._changed, lambda: self.phase >= FUNDING, timeout)
+
+    async def settled(self, timeout=3600):
+        """Wait until the money is at the receiver."""
+        await until(self._changed, lambda: self.phase == WITHDRAWN, timeout)
+
+    async def paid(self, version, timeout=60):
+        """Wait until `state` has at least this version."""
+        await until(self._changed, lambda: self.version >= version, timeout)
+
+    def _guardian(self):
+        if not self.client.guardian:
+            raise ClientError("no service is configured")
+        return self.client.guardian
+
+    async def _propose(self, state):
+        self._check_usable()
+        self._refusal = None
+        await self._run(self.machine.propose(state))
+
+    async def _answered(self, state):
+        """Wait for the peer's answer to `state`; send the same again when it stays away."""
+        for _ in range(_RETRIES):
+            try:
+                await until(self._changed, lambda: self._is_answered(state), _ANSWER)
+                break
+            except TimedOut:
+                await self.resend()
+        if self.version >= state.version:
+            return
+        if self._refusal is not None:
+            raise Refused("the peer refused: " + self._refusal)
+        if self.phase == SIGNING:
+            raise TimedOut("the peer does not answer version %d" % state.version)
+        raise ClientError("the channel is not open any more")
+
+    def _is_answered(self, state):
+        return self.version >= state.version or self.phase != SIGNING
+
+    def _check_usable(self):
+        if self.failed:
+            raise ClientError("the channel is frozen: " + str(self.failed))
+
+    # -- what happens to it -----------------------------------------------------------------------
+
+    async def begin(self):
+        """Send the own signature on version 0."""
+        async with self._lock:
+            await self._run(self.machine.open())
+
+    async def resend(self):
+        """Send again what the peer may have missed."""
+        async with self._lock:
+            await self._run(self.machine.retry())
+
+    async def receive(self, message):
+        """Handle the peer's message. Raises ProtocolError, ClientError; nothing changed then."""
+        self._check_usable()
+        async with self._lock:
+            try:
+                effects = self.machine.receive(message)
+            except ProtocolError as error:
+                if type(message) is ChannelUpdate:
+                    state = message.state
+                    await self._send(ChannelUpdateRej(state.id, state.version, str(error)))
+                raise
+            await self._run(effects)
+
+    async def ask_peer(self):
+        """Ask the peer for its newest state (ChannelSync) and send again what it may lack."""
+        async with self._lock:
+            await self._send(ChannelSync(self.machine.phase, self.machine.current))
+            await self._run(self.machine.retry())
+
+    async def chain_happened(self, change, *arguments):
+        """Tell the machine: change is one of funded, registered, concluded, withdrawn."""
+        async with self._lock:
+            await self._run(getattr(self.machine, change)(*arguments))
+
+    # -- effects ------------------------------------------------------------------------------
+
+    async def _run(self, effects):
+        for effect in effects:
+            kind = type(effect)
+            if kind is Persist:
+                self._persist()
+            elif kind is Send:
+                await self._send(effect.message)
+            elif kind is Ask:
+                await self._run(self._decide(effect.state))
+            elif kind is Tell:
+                self._tell(effect)
+            elif self.client.guardian:
+                if kind is Fund:
+                    self.client.guardian.fund(self)
+                elif kind is Watch:
+                    self.client.guardian.watch(self)
+        self._changed.set()
+
+    def _persist(self):
+        try:
+            self.client.store.put(b"c" + self.id, dump_channel(self.machine))
+        except StoreError as error:
+            self.failed = error
+            self._changed.set()
+            raise ClientError(str(error))
+
+    async def _send(self, message):
+        try:
+            await self.peer.send(message)
+        except LinkError:
+            pass  # what needs an answer is sent again when the peer is back
+
+    def _decide(self, state):
+        try:
+            reason = self.client.on_update(self, state)
+        except Exception as error:  # the application's own: it must not stop the channel
+            self.client.on_error("on_update: " + repr(error))
+            reason = "internal error"
+        return self.machine.reject(reason) if reason else self.machine.accept()
+
+    def _tell(self, effect):
+        if effect.kind == REJECTED:
+            self._refusal = effect.detail
+        self.client.on_event(self, effect.kind, effect.detail)
+

@@ -1,0 +1,73 @@
+"""A peer: the link to it, which may come and go, and the loop that reads from it."""
+
+import asyncio
+
+from perun.compat import const
+from perun.link import LinkClosed, LinkError
+from perun.wire import WireError
+from perun.wire.messages import Ping, Pong, Shutdown
+
+_MAX_BAD = const(16)  # undecodable frames before the link is closed
+
+
+class Peer:
+    """address: 20 bytes, proven by the handshake of every link that is attached."""
+
+    def __init__(self, client, address):
+        self.address = address
+        self._client = client
+        self._link = None
+        self._codec = None
+
+    @property
+    def connected(self):
+        """True while there is a link."""
+        return self._link is not None
+
+    async def attach(self, link, codec):
+        """Use this link from now on: a newer one replaces an older one, which is proven as well."""
+        old, self._link, self._codec = self._link, link, codec
+        if old:
+            old.close()
+        asyncio.create_task(self._read(link, codec))
+        for handle in list(self._client.channels.values()):
+            if handle.peer is self:
+                await handle.ask_peer()
+
+    async def send(self, message):
+        """Send a message. LinkError when the peer is not connected."""
+        if not self._link:
+            raise LinkClosed("the peer is not connected")
+        await self._link.send(self._codec.encode(message))
+
+    def close(self):
+        """Hang up."""
+        if self._link:
+            self._link.close()
+
+    async def _read(self, link, codec):
+        bad = 0
+        try:
+            while True:
+                body = await link.recv()
+                try:
+                    message = codec.decode(body)
+                except WireError as error:
+                    bad += 1
+                    self._client.on_error("peer: " + str(error))
+                    if bad == _MAX_BAD:
+                        raise LinkError("too many invalid messages")
+                    continue
+                await self._handle(message)
+        except LinkError as error:
+            self._client.on_error("peer: " + str(error))
+        finally:
+            link.close()
+            if self._link is link:
+                self._link = None
+
+    async def _handle(self, message):
+        if type(message) is Ping:
+            await self.send(Pong(message.created))
+        elif type(message) not in (Pong, Shutdown):
+            await self._client.receive(self, message)

@@ -1,0 +1,34 @@
+"""What differs between the virtual machines: MicroPython on a device, CPython on the host."""
+
+import sys
+
+MICROPYTHON = sys.implementation.name == "micropython"
+
+if MICROPYTHON:
+    from micropython import const
+else:
+
+    def const(value):
+        """The value itself.
+
+        MicroPython's compiler folds `_NAME = const(literal)` away: a name that starts with an
+        underscore then takes no RAM. It recognises the call by its name, so that modules may
+        import `const` from here.
+        """
+        return value
+
+
+def native_module(name):
+    """Import the module `name`, which holds viper or assembler code, or return None.
+
+    None means that this machine cannot run it: CPython has no such decorators, a port without
+    the emitter refuses the source (SyntaxError), and a .mpy of another architecture does not
+    load (ValueError). The caller then imports its portable twin.
+    """
+    if not MICROPYTHON:
+        return None
+    try:
+        # With a fromlist, __import__ gives the module that the dotted name ends in.
+        return __import__(name, None, None, ("*",))
+    except (ImportError, SyntaxError, ValueError):
+        return None

@@ -1,0 +1,1 @@
+"""Hashes and signatures; knows nothing of channels."""

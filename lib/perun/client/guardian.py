@@ -159,9 +159,7 @@ class Guardian:
         handle = self._fund[0]
         machine = handle.machine
         try:
-            await session.fund(
-                machine.index, machine.params, machine.current, machine.agreement
-            )
+            await session.fund(machine.index, machine.params, machine.current, machine.agreement)
         except ServiceError as error:
             self._client.on_event(handle, "funding refused", error.text)
         self._fund.remove(handle)

@@ -262,4 +262,3 @@ class ChannelHandle:
         if effect.kind == REJECTED:
             self._refusal = effect.detail
         self.client.on_event(self, effect.kind, effect.detail)
-

@@ -37,9 +37,7 @@ async def handshake(link, codec, chain, account, role, chain_id, challenge, expe
     """
     own = Hello(PROTOCOL_VERSION, role, account.address, chain_id, challenge)
     try:
-        return await asyncio.wait_for(
-            _exchange(link, codec, chain, account, own, expect), TIMEOUT
-        )
+        return await asyncio.wait_for(_exchange(link, codec, chain, account, own, expect), TIMEOUT)
     except asyncio.TimeoutError:
         raise HandshakeError("handshake: no answer within %d s" % TIMEOUT)
 

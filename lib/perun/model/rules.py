@@ -91,7 +91,9 @@ def check_params(params):
     _require(0 <= params.nonce < _WORD, "nonce out of range")
     _require(len(params.participants) == PARTICIPANTS, "exactly two participants are supported")
     for address in params.participants:
-        _require(isinstance(address, bytes) and len(address) == 20, "participant is not an address")
+        _require(
+            isinstance(address, bytes) and len(address) == 20, "participant is not an address"
+        )
     _require(params.participants[0] != params.participants[1], "both participants are the same")
     _require(len(params.app) in (0, 20), "app is not an address")
     _require(not (params.ledger and params.virtual), "a virtual channel is no ledger channel")

@@ -1,4 +1,4 @@
-"""Messages, codecs and frames: what travels between devices, and between a device and its service."""
+"""Messages, codecs and frames: what travels between devices, and from a device to its service."""
 
 
 class WireError(ValueError):

@@ -60,8 +60,8 @@ Ack = namedtuple("Ack", ("request",))
 # receipt_transcript(), evidence for the device.
 Receipt = namedtuple("Receipt", ("request", "channel_id", "version", "state_hash", "sig"))
 # version: newest state held; state_hash: its hash; stage: STAGE_*; registered: version on chain or
-# -1; timeout: block time in seconds or 0; holdings: what the asset holders hold for the device now,
-# one amount per asset; authorized: version whose authorizations the service holds, or -1.
+# -1; timeout: block time in seconds or 0; holdings: what the asset holders hold for the device
+# now, one amount per asset; authorized: version whose authorizations the service holds, or -1.
 Status = namedtuple(
     "Status",
     (

@@ -1,0 +1,390 @@
+"""The compact codec: a message is a MessagePack array [type, fields...].
+
+Both ends of a link know its channels, so a message names one by a handle, the first four bytes of
+its id, and leaves out what never changes in it. README.md has the format. The tables below are
+the whole of it: a message or record is its class, a check of the finished tuple (or None), and a
+kind per field. Encoder and decoder walk the same tables.
+"""
+
+from perun.compat import const
+from perun.model import Allocation, Asset, Params, State, SubAlloc, Transaction
+from perun.model.rules import MAX_ASSETS, MAX_LOCKED, PARTICIPANTS
+from perun.wire import WireError, kinds, messages
+from perun.wire.msgpack import Reader, Writer
+
+_HANDLE = const(4)
+_ID = const(32)
+
+# The type numbers of the messages whose tables are loaded when one comes along.
+_FIRST_SUBCHANNEL = const(6)
+_LAST_SUBCHANNEL = const(13)
+_FIRST_SERVICE = const(48)
+_LAST_SERVICE = const(57)
+
+# Kinds beyond those of `perun.wire.kinds`. `list`: kind of an item, least and greatest count;
+# `record`: class, check, kinds; `optional`: kind, nil stands for None; the rest: see _Encoder.
+KINDS = {
+    "key": ("key",),
+    "asset": ("record", Asset, kinds.check_asset, ("amount", "holder", "u32")),
+    "assets": ("list", "asset", 1, MAX_ASSETS),
+    "row": ("list", "amount", PARTICIPANTS, PARTICIPANTS),
+    "rows": ("list", "row", 1, MAX_ASSETS),
+    "amounts": ("list", "amount", 0, MAX_ASSETS),
+    "index_map": ("list", "u16", 0, PARTICIPANTS),
+    "sub_alloc": ("record", SubAlloc, None, ("id", "amounts", "index_map")),
+    "locked": ("list", "sub_alloc", 0, MAX_LOCKED),
+    "allocation": ("record", Allocation, kinds.check_allocation, ("assets", "rows", "locked")),
+    "peers": ("list", "wire_address", PARTICIPANTS, PARTICIPANTS),
+    "parts": ("list", "address", PARTICIPANTS, PARTICIPANTS),
+    "params": ("record", Params, None, ("u64", "amount", "parts", "app", "flag", "flag")),
+    "state": (
+        "record",
+        State,
+        kinds.check_state,
+        ("id", "u64", "app", "allocation", "data", "flag"),
+    ),
+    "known_state": ("known_state",),
+    "sigs": ("list", "sig", PARTICIPANTS, PARTICIPANTS),
+    "some_sig": ("optional", "sig"),
+    "some_sigs": ("list", "some_sig", PARTICIPANTS, PARTICIPANTS),
+    "transaction": ("record", Transaction, None, ("known_state", "some_sigs")),
+    "some_transaction": ("optional", "transaction"),
+}
+KINDS.update(kinds.KINDS)
+
+_PROPOSAL = ("id", "u64", "id", "app", "data", "allocation", "rows", "aux", "address", "peers")
+
+# By type number; up to 16 these are go-perun's own.
+MESSAGES = {
+    0: (messages.Ping, None, ("time",)),
+    1: (messages.Pong, None, ("time",)),
+    2: (messages.Shutdown, None, ("text",)),
+    3: (messages.AuthResponse, None, ("proof",)),
+    4: (messages.LedgerChannelProposal, kinds.check_proposal, _PROPOSAL),
+    5: (messages.LedgerChannelProposalAcc, None, ("id", "id", "address")),
+    10: (messages.ChannelProposalRej, None, ("id", "text")),
+    11: (messages.ChannelUpdate, None, ("known_state", "u16", "sig")),
+    14: (messages.ChannelUpdateAcc, None, ("key", "u64", "sig")),
+    15: (messages.ChannelUpdateRej, None, ("key", "u64", "text")),
+    16: (messages.ChannelSync, None, ("u8", "some_transaction")),
+    32: (messages.Hello, None, ("u8", "u8", "address", "amount", "id")),
+    33: (messages.HelloProof, None, ("sig",)),
+}
+
+
+class Contexts:
+    """The channels that both ends of one link know.
+
+    Give every peer its own: among the channels of one peer nobody else can make a handle unclear.
+    """
+
+    def __init__(self):
+        self._by_handle = {}
+
+    def add(self, channel_id, assets, app=b""):
+        """From now on the channel is known. assets: tuple of Asset; app: b"" or 20 bytes."""
+        self.remove(channel_id)
+        handle = channel_id[:_HANDLE]
+        known = self._by_handle.get(handle, ())
+        self._by_handle[handle] = known + ((channel_id, assets, app),)
+
+    def remove(self, channel_id):
+        """Forget the channel, if it is known."""
+        handle = channel_id[:_HANDLE]
+        known = tuple([c for c in self._by_handle.get(handle, ()) if c[0] != channel_id])
+        if known:
+            self._by_handle[handle] = known
+        else:
+            self._by_handle.pop(handle, None)
+
+    def find(self, key):
+        """(channel_id, assets, app) of the channel with this handle or id, else None.
+
+        None as well for a handle that two known channels share.
+        """
+        known = self._by_handle.get(key[:_HANDLE], ())
+        if len(key) == _HANDLE:
+            return known[0] if len(known) == 1 else None
+        for context in known:
+            if context[0] == key:
+                return context
+        return None
+
+    def key(self, channel_id):
+        """How to name the channel on the wire: its handle where that is clear, else its id."""
+        handle = channel_id[:_HANDLE]
+        context = self.find(handle)
+        return handle if context and context[0] == channel_id else channel_id
+
+
+class Compact:
+    """The codec of one link. contexts: Contexts, which its owner keeps up to date."""
+
+    def __init__(self, contexts):
+        self._contexts = contexts
+
+    def encode(self, message):
+        """The body of the frame for this message, or WireError."""
+        number = _number(type(message))
+        _, check, fields = MESSAGES[number]
+        encoder = _Encoder(self._contexts)
+        encoder.array(len(fields) + 1)
+        encoder.integer(number)
+        for kind, value in zip(fields, message):
+            encoder.put(kind, value)
+        if check:
+            check(message)
+        if len(encoder.out) > kinds.MAX_BODY:
+            raise WireError("the message is too long")
+        return bytes(encoder.out)
+
+    def decode(self, body):
+        """The message in this body (bytes-like), or WireError."""
+        decoder = _Decoder(self._contexts, body)
+        count = decoder.array(1, 32)
+        number = decoder.integer()
+        if number not in MESSAGES:
+            _extend(number)
+            if number not in MESSAGES:
+                raise WireError("unknown message type %d" % number)
+        cls, check, fields = MESSAGES[number]
+        if count != len(fields) + 1:
+            raise WireError("%d fields where %d are expected" % (count - 1, len(fields)))
+        message = cls(*[decoder.get(kind) for kind in fields])
+        decoder.end()
+        if check:
+            check(message)
+        return message
+
+
+def dumps(kind, value):
+    """The bytes of one value of a kind of KINDS, for a store. WireError if it is none."""
+    encoder = _Encoder(Contexts())
+    encoder.put(kind, value)
+    return bytes(encoder.out)
+
+
+def loads(kind, data):
+    """The value of this kind in these bytes, or WireError."""
+    decoder = _Decoder(Contexts(), data)
+    value = decoder.get(kind)
+    decoder.end()
+    return value
+
+
+def _number(cls):
+    for extension in (0, _FIRST_SUBCHANNEL, _FIRST_SERVICE):
+        _extend(extension)
+        for number, message in MESSAGES.items():
+            if message[0] is cls:
+                return number
+    raise WireError("no message of this protocol: %s" % cls.__name__)
+
+
+def _extend(number):
+    # The rarer messages cost no memory until one comes along, and a device may do without.
+    try:
+        if _FIRST_SERVICE <= number <= _LAST_SERVICE:
+            from perun.wire import compact_service as extension
+        elif _FIRST_SUBCHANNEL <= number <= _LAST_SUBCHANNEL:
+            from perun.wire import compact_subchannel as extension
+        else:
+            return
+    except ImportError:
+        return
+    KINDS.update(extension.KINDS)
+    MESSAGES.update(extension.MESSAGES)
+
+
+class _Encoder(Writer):
+    """put(kind, value) checks and writes; a method per operation of the kinds."""
+
+    def __init__(self, contexts):
+        super().__init__()
+        self._contexts = contexts
+
+    def put(self, kind, value):
+        spec = KINDS[kind]
+        getattr(self, spec[0])(value, spec)
+
+    def uint(self, value, spec):
+        self.integer(kinds.check_uint(value, spec[1]))
+
+    def amount(self, value, _):
+        self.big(kinds.check_uint(value, 256))
+
+    def flag(self, value, _):
+        if type(value) is not bool:
+            raise WireError("a boolean is expected")
+        self.boolean(value)
+
+    def bin(self, value, spec):
+        self.binary(kinds.check_bin(value, spec))
+
+    def text(self, value, spec):
+        self.string(kinds.text_bytes(value, spec[1]))
+
+    def list(self, value, spec):
+        kinds.check_tuple(value, spec[2], spec[3])
+        self.array(len(value))
+        for item in value:
+            self.put(spec[1], item)
+
+    def record(self, value, spec):
+        _, cls, check, fields = spec
+        if type(value) is not cls:
+            raise WireError("%s is expected" % cls.__name__)
+        self.array(len(fields))
+        for kind, item in zip(fields, value):
+            self.put(kind, item)
+        if check:
+            check(value)
+
+    def optional(self, value, spec):
+        self._absent = value is None
+        if self._absent:
+            self.nil()
+        else:
+            self.put(spec[1], value)
+
+    def maybe_version(self, value, _):
+        if value == -1:
+            self.nil()
+        else:
+            self.put("u64", value)
+
+    def key(self, value, _):
+        kinds.check_bin(value, KINDS["id"])
+        self.binary(self._contexts.key(value))
+
+    def any_key(self, value, _):
+        if value == b"":
+            self.binary(value)
+        else:
+            self.key(value, _)
+
+    def watched_state(self, state, _):
+        # After params the state in full, after nil that of a known channel.
+        self.put("known_state" if self._absent else "state", state)
+
+    def known_state(self, state, _):
+        if type(state) is not State or type(state.allocation) is not Allocation:
+            raise WireError("State is expected")
+        channel_id, version, app, allocation, data, is_final = state
+        context = self._contexts.find(channel_id)
+        if context and context[1:] != (allocation.assets, app):
+            raise WireError("the state has other assets or another app than its channel")
+        more = allocation.locked or data
+        self.array(6 if more else 4)
+        self.key(channel_id, _)
+        self.put("u64", version)
+        self.put("flag", is_final)
+        self.put("rows", allocation.balances)
+        if more:
+            self.put("locked", allocation.locked)
+            self.put("data", data)
+        kinds.check_allocation(allocation)
+        kinds.check_state(state)
+
+
+class _Decoder(Reader):
+    """get(kind) reads and checks; a method per operation of the kinds."""
+
+    def __init__(self, contexts, body):
+        super().__init__(body)
+        self._contexts = contexts
+
+    def get(self, kind):
+        spec = KINDS[kind]
+        return getattr(self, spec[0])(spec)
+
+    def uint(self, spec):
+        return kinds.check_uint(self.integer(), spec[1])
+
+    def amount(self, _):
+        return self.big()
+
+    def flag(self, _):
+        return self.boolean()
+
+    def bin(self, spec):
+        return kinds.check_bin(self.binary(spec[1], spec[2]), spec)
+
+    def text(self, _):
+        return kinds.checked_text(self.string())
+
+    def list(self, spec):
+        return tuple([self.get(spec[1]) for _ in range(self.array(spec[2], spec[3]))])
+
+    def record(self, spec):
+        _, cls, check, fields = spec
+        self.array(len(fields), len(fields))
+        value = cls(*[self.get(kind) for kind in fields])
+        if check:
+            check(value)
+        return value
+
+    def optional(self, spec):
+        self._absent = self.skip_nil()
+        return None if self._absent else self.get(spec[1])
+
+    def maybe_version(self, _):
+        return -1 if self.skip_nil() else self.get("u64")
+
+    def _channel(self, key):
+        if len(key) not in (_HANDLE, _ID):
+            raise WireError("a channel's handle or id is expected")
+        context = self._contexts.find(key)
+        if context is None and len(key) == _HANDLE:
+            raise WireError("unknown or ambiguous channel handle " + key.hex())
+        return context
+
+    def key(self, _):
+        key = self.binary(_HANDLE, _ID)
+        context = self._channel(key)
+        return context[0] if context else key
+
+    def any_key(self, _):
+        key = self.binary(0, _ID)
+        context = self._channel(key) if key else None
+        return context[0] if context else key
+
+    def watched_state(self, _):
+        return self.get("known_state" if self._absent else "state")
+
+    def known_state(self, _):
+        count = self.array(4, 6)
+        key = self.binary(_HANDLE, _ID)
+        context = self._channel(key)
+        if context is None:
+            raise WireError("unknown channel " + key.hex())
+        version = self.get("u64")
+        is_final = self.boolean()
+        balances = self.get("rows")
+        locked = ()
+        data = b""
+        if count != 4:
+            locked = self.get("locked")
+            data = self.get("data")
+            if count != 6 or not (locked or data):
+                raise WireError("a state has 4 fields, or 6 with locked funds or data")
+        allocation = Allocation(context[1], balances, locked)
+        kinds.check_allocation(allocation)
+        state = State(context[0], version, context[2], allocation, data, is_final)
+        kinds.check_state(state)
+        return state
+
+
+def dumps(kind, value):
+    """The bytes of one value, for what is stored rather than sent. kind: a name in KINDS."""
+    encoder = _Encoder(Contexts())
+    encoder.put(kind, value)
+    return bytes(encoder.out)
+
+
+def loads(kind, data):
+    """The value in these bytes, or WireError."""
+    decoder = _Decoder(Contexts(), data)
+    value = decoder.get(kind)
+    decoder.end()
+    return value

@@ -1,0 +1,34 @@
+"""Tables of the compact codec for the messages between a device and its service."""
+
+from perun.model.rules import MAX_ASSETS
+from perun.wire import service_messages as service
+
+KINDS = {
+    "any_key": ("any_key",),
+    "maybe_version": ("maybe_version",),
+    "some_params": ("optional", "params"),
+    "watched_state": ("watched_state",),
+    "auth": ("record", service.WithdrawalAuth, None, ("u16", "address", "amount", "sig")),
+    "auths": ("list", "auth", 0, MAX_ASSETS),
+}
+
+MESSAGES = {
+    48: (service.ServiceInfo, None, ("amount", "address", "assets", "u64")),
+    49: (service.ChainEvent, None, ("key", "u8", "u64", "u64")),
+    50: (service.FundRequest, None, ("u32", "u8", "params", "state", "sigs", "rows")),
+    51: (
+        service.WatchRequest,
+        None,
+        ("u32", "u8", "some_params", "watched_state", "sigs", "auths"),
+    ),
+    52: (service.DisputeRequest, None, ("u32", "key")),
+    53: (service.StatusRequest, None, ("u32", "any_key")),
+    54: (service.Ack, None, ("u32",)),
+    55: (service.Receipt, None, ("u32", "key", "u64", "id", "sig")),
+    56: (
+        service.Status,
+        None,
+        ("u32", "key", "u64", "id", "u8", "maybe_version", "u64", "amounts", "maybe_version"),
+    ),
+    57: (service.Error, None, ("u32", "u8", "text")),
+}

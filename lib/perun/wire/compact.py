@@ -373,18 +373,3 @@ class _Decoder(Reader):
         state = State(context[0], version, context[2], allocation, data, is_final)
         kinds.check_state(state)
         return state
-
-
-def dumps(kind, value):
-    """The bytes of one value, for what is stored rather than sent. kind: a name in KINDS."""
-    encoder = _Encoder(Contexts())
-    encoder.put(kind, value)
-    return bytes(encoder.out)
-
-
-def loads(kind, data):
-    """The value in these bytes, or WireError."""
-    decoder = _Decoder(Contexts(), data)
-    value = decoder.get(kind)
-    decoder.end()
-    return value

@@ -3,7 +3,7 @@
 from perun.chain.account import Account
 from perun.chain.ethereum import Ethereum
 from perun.channel import Ask, Send
-from perun.channel.machine import Channel
+from perun.channel.machine import begin
 from perun.channel.opening import Limits, accept, agree, propose
 from perun.model import Allocation, ether
 
@@ -53,7 +53,7 @@ FIELDS = {
 
 
 def machines(balances=((100, 50),), assets=(ASSET,), generation=2):
-    """Alice's and Bob's Channel, agreed upon; nothing is sent yet."""
+    """Alice's and Bob's channels, agreed upon; nothing is sent yet."""
     offer = proposal(balances, assets)
     acc = accept(offer, b"\x22" * 32, BOB.address)
     made = []
@@ -61,7 +61,7 @@ def machines(balances=((100, 50),), assets=(ASSET,), generation=2):
         chain = Ethereum(generation)
         params, state = agree(chain, offer, acc)
         agreement = offer.funding_agreement
-        made.append(Channel(chain, account, params, index, state, agreement))
+        made.append(begin(chain, account, params, index, state, agreement))
     return made
 
 

@@ -18,6 +18,7 @@ from perun.channel import (
     Tell,
     Watch,
 )
+from perun.channel.machine import begin
 from perun.model import Transaction, transfer, with_balances
 from perun.model.rules import RuleError
 from perun.wire.messages import ChannelSync, ChannelUpdate, ChannelUpdateAcc, ChannelUpdateRej
@@ -296,14 +297,6 @@ def test_sync_completes_the_opening():
 
 
 def test_wrong_account():
-    alice, bob = machines()
-    raises(
-        ValueError,
-        type(alice),
-        alice._chain,
-        BOB,
-        alice.params,
-        0,
-        alice.current.state,
-        alice.agreement,
-    )
+    alice, _ = machines()
+    state = alice.current.state
+    raises(ValueError, begin, alice._chain, BOB, alice.params, 0, state, alice.agreement)

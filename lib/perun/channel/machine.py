@@ -41,14 +41,23 @@ from perun.model.rules import RuleError, check_transition, totals
 from perun.wire.messages import ChannelSync, ChannelUpdate, ChannelUpdateAcc, ChannelUpdateRej
 
 
-class Channel:
-    """chain: perun.chain's encoding; account: signs as participant `index` of `params`.
+def begin(chain, account, params, index, state, agreement):
+    """A new Channel: `state`, its version 0, with the own signature."""
+    sig = chain.sign(account, chain.state_hash(state))
+    sigs = (sig, None) if index == 0 else (None, sig)
+    current = Transaction(state, sigs)
+    return Channel(chain, account, params, index, agreement, INIT_SIGNING, current)
 
-    state: the version-0 State; agreement: balances, who deposits what. The attributes are for
-    reading only.
+
+class Channel:
+    """A channel as it is: new from `begin()`, or one that was stored.
+
+    chain: perun.chain's encoding; account: signs as participant `index` of `params`; agreement:
+    balances, who deposits what; current: the newest Transaction; staged: the own ChannelUpdate
+    that the peer has not signed, or None. The attributes are for reading only.
     """
 
-    def __init__(self, chain, account, params, index, state, agreement):
+    def __init__(self, chain, account, params, index, agreement, phase, current, staged=None):
         if params.participants[index] != account.address:
             raise ValueError("the account is not participant %d" % index)
         self._chain = chain
@@ -56,18 +65,21 @@ class Channel:
         self.params = params
         self.index = index
         self.agreement = agreement
-        self.id = state.id
-        self.phase = INIT_SIGNING
-        self.current = Transaction(state, self._signed(state, None))
-        self.staged = None  # own ChannelUpdate that the peer did not sign (yet)
+        self.id = current.state.id
+        self.phase = phase
+        self.current = current
+        self.staged = staged
         self.pending = None  # the peer's ChannelUpdate that the application decides on
         self._early = None  # the peer's version-1 update that came before the funding
 
     # -- signatures ---------------------------------------------------------------------------
 
-    def _signed(self, state, peer_sig):
-        sig = self._chain.sign(self._account, self._chain.state_hash(state))
-        return (sig, peer_sig) if self.index == 0 else (peer_sig, sig)
+    def _sign(self, state):
+        return self._chain.sign(self._account, self._chain.state_hash(state))
+
+    def _sigs(self, own, peer):
+        """Both signatures in the order of the participants."""
+        return (own, peer) if self.index == 0 else (peer, own)
 
     def _check_peer_sig(self, state, sig):
         peer = self.params.participants[1 - self.index]
@@ -88,8 +100,7 @@ class Channel:
         state = self.current.state
         self._check_peer_sig(state, acc.sig)
         own = self.current.sigs[self.index]
-        sigs = (own, acc.sig) if self.index == 0 else (acc.sig, own)
-        self.current = Transaction(state, sigs)
+        self.current = Transaction(state, self._sigs(own, acc.sig))
         self.phase = FUNDING
         return [Persist(), Watch(), Fund(), Tell(SIGNED, None)]
 
@@ -127,8 +138,7 @@ class Channel:
         if self.pending:
             raise RuleError("answer the peer's update first")
         check_transition(self.current.state, state, self.index)
-        sig = self._chain.sign(self._account, self._chain.state_hash(state))
-        self.staged = ChannelUpdate(state, self.index, sig)
+        self.staged = ChannelUpdate(state, self.index, self._sign(state))
         self.phase = SIGNING
         return [Persist(), Send(self.staged)]
 
@@ -147,7 +157,7 @@ class Channel:
             return self._complete_opening(acc)
         if self.phase == SIGNING and acc.version == self.staged.state.version:
             self._check_peer_sig(self.staged.state, acc.sig)
-            return self._commit(self.staged, acc.sig, self.staged.sig)
+            return self._commit(self.staged.state, self.staged.sig, acc.sig)
         state, sigs = self.current
         if acc.version == state.version and acc.sig == sigs[1 - self.index]:
             return []  # a repetition
@@ -160,13 +170,13 @@ class Channel:
         self.phase = ACTING
         return [Persist(), Tell(REJECTED, rej.reason)]
 
-    def _commit(self, update, peer_sig, own_sig):
-        sigs = (own_sig, peer_sig) if self.index == 0 else (peer_sig, own_sig)
-        self.current = Transaction(update.state, sigs)
+    def _commit(self, state, own, peer):
+        """Both signed `state`: it is the current one now."""
+        self.current = Transaction(state, self._sigs(own, peer))
         self.staged = self.pending = None
-        final = update.state.is_final
-        self.phase = FINAL if final else ACTING
-        return [Persist(), Watch(), Tell(CLOSED if final else UPDATED, update.state.version)]
+        self.phase = FINAL if state.is_final else ACTING
+        kind = CLOSED if state.is_final else UPDATED
+        return [Persist(), Watch(), Tell(kind, state.version)]
 
     # -- the peer's updates ---------------------------------------------------------------------
 
@@ -205,8 +215,7 @@ class Channel:
     def accept(self):
         """The application agrees to the pending update: sign it."""
         update = self._take_pending()
-        own = self._chain.sign(self._account, self._chain.state_hash(update.state))
-        effects = self._commit(update, update.sig, own)
+        effects = self._commit(update.state, self._sign(update.state), update.sig)
         effects.insert(1, self._acc(self.current))
         return effects
 

@@ -16,7 +16,7 @@ import os
 
 from perun.chain.ethereum import Ethereum
 from perun.channel import ProtocolError
-from perun.channel.machine import Channel
+from perun.channel.machine import begin
 from perun.channel.opening import accept, agree, check_proposal, propose
 from perun.client.handle import ChannelHandle, ClientError, Refused, TimedOut, until
 from perun.client.peer import Peer
@@ -265,9 +265,8 @@ class Client:
 
     def _open(self, proposal, acc, index):
         params, state = agree(self.chain, proposal, acc)
-        return self._adopt(
-            Channel(self.chain, self.account, params, index, state, proposal.funding_agreement)
-        )
+        agreement = proposal.funding_agreement
+        return self._adopt(begin(self.chain, self.account, params, index, state, agreement))
 
 
 class _Opening:

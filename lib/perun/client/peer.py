@@ -25,7 +25,7 @@ class Peer:
         return self._link is not None
 
     async def attach(self, link, codec):
-        """Use this link from now on: a newer one replaces an older one, which is proven as well."""
+        """Use this link from now on: a newer one replaces an older one; both are proven."""
         old, self._link, self._codec = self._link, link, codec
         if old:
             old.close()

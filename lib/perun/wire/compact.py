@@ -257,12 +257,6 @@ class _Encoder(Writer):
         kinds.check_bin(value, KINDS["id"])
         self.binary(self._contexts.key(value))
 
-    def any_key(self, value, _):
-        if value == b"":
-            self.binary(value)
-        else:
-            self.key(value, _)
-
     def watched_state(self, state, _):
         # After params the state in full, after nil that of a known channel.
         self.put("known_state" if self._absent else "state", state)
@@ -342,11 +336,6 @@ class _Decoder(Reader):
     def key(self, _):
         key = self.binary(_HANDLE, _ID)
         context = self._channel(key)
-        return context[0] if context else key
-
-    def any_key(self, _):
-        key = self.binary(0, _ID)
-        context = self._channel(key) if key else None
         return context[0] if context else key
 
     def watched_state(self, _):

@@ -4,7 +4,7 @@ from perun.model.rules import MAX_ASSETS
 from perun.wire import service_messages as service
 
 KINDS = {
-    "any_key": ("any_key",),
+    "id_or_all": ("bin", 0, 32, 32),
     "maybe_version": ("maybe_version",),
     "some_params": ("optional", "params"),
     "watched_state": ("watched_state",),
@@ -12,23 +12,24 @@ KINDS = {
     "auths": ("list", "auth", 0, MAX_ASSETS),
 }
 
+# What is rare names the channel by its whole id: the other side may not know the channel.
 MESSAGES = {
     48: (service.ServiceInfo, None, ("amount", "address", "assets", "u64")),
-    49: (service.ChainEvent, None, ("key", "u8", "u64", "u64")),
+    49: (service.ChainEvent, None, ("id", "u8", "u64", "u64")),
     50: (service.FundRequest, None, ("u32", "u8", "params", "state", "sigs", "rows")),
     51: (
         service.WatchRequest,
         None,
         ("u32", "u8", "some_params", "watched_state", "sigs", "auths"),
     ),
-    52: (service.DisputeRequest, None, ("u32", "key")),
-    53: (service.StatusRequest, None, ("u32", "any_key")),
+    52: (service.DisputeRequest, None, ("u32", "id")),
+    53: (service.StatusRequest, None, ("u32", "id_or_all")),
     54: (service.Ack, None, ("u32",)),
     55: (service.Receipt, None, ("u32", "key", "u64", "id", "sig")),
     56: (
         service.Status,
         None,
-        ("u32", "key", "u64", "id", "u8", "maybe_version", "u64", "amounts", "maybe_version"),
+        ("u32", "id", "u64", "id", "u8", "maybe_version", "u64", "amounts", "maybe_version"),
     ),
     57: (service.Error, None, ("u32", "u8", "text")),
 }

@@ -1,0 +1,345 @@
+"""Two clients over links in memory. What a chain would do is told to them by the tests."""
+
+import asyncio
+
+from channels import ALICE, ASSET, BOB, CHAIN_ID, TOKEN, replace
+from perun.channel import ACTING, FINAL, REGISTERED, SIGNING, WITHDRAWN, ProtocolError
+from perun.channel.opening import Limits
+from perun.client import Client
+from perun.client.handle import ClientError, Refused
+from perun.link import LinkError
+from perun.link.memory import pair
+from perun.model import transfer
+from perun.store import StoreError
+from perun.store.journal import MemoryStore
+from perun.wire.messages import ChannelUpdateRej, LedgerChannelProposal, Ping
+from support import Random
+
+LIMITS = Limits((ASSET,), (1000,), 30, 3600)
+RECEIVER = b"\x99" * 20
+
+
+def client(account, limits=LIMITS, seed=1, store=None, chain_id=CHAIN_ID):
+    made = Client(
+        account, chain_id, limits, RECEIVER, store or MemoryStore(), random=Random(seed).bytes
+    )
+    made.events = []
+    made.errors = []
+    made.on_event = lambda channel, kind, detail: made.events.append((kind, detail))
+    made.on_error = made.errors.append
+    made.on_proposal = lambda proposal: None
+    return made
+
+
+async def connect(alice, bob):
+    one, other = pair()
+    accepting = asyncio.create_task(bob.accept(other))
+    peer = await alice.connect(one, bob.account.address)
+    await accepting
+    return peer
+
+
+async def soon(ready):
+    for _ in range(2000):
+        if ready():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("it did not happen")
+
+
+async def channel(alice, bob, deposits=((100, 50),)):
+    """A funded channel: both handles."""
+    peer = await connect(alice, bob)
+    mine = await alice.propose(peer, deposits, 60)
+    await soon(lambda: mine.id in bob.channels and bob.channels[mine.id].phase == 2)
+    theirs = bob.channels[mine.id]
+    for handle in (mine, theirs):
+        await handle.chain_happened("funded")
+    return mine, theirs
+
+
+def run(coroutine):
+    asyncio.run(asyncio.wait_for(coroutine, 60))
+
+
+def test_open_pay_close():
+    async def main():
+        alice, bob = client(ALICE), client(BOB, seed=2)
+        mine, theirs = await channel(alice, bob)
+        await mine.opened()
+        assert await mine.pay(10) == 1
+        assert await mine.pay(20) == 2
+        assert (mine.balance(), theirs.balance()) == (70, 80)
+        assert await theirs.pay(5) == 3
+        assert mine.machine.current == theirs.machine.current
+        await mine.close()
+        assert mine.phase == theirs.phase == FINAL
+        await mine.close()  # twice is no harm
+        for handle in (mine, theirs):
+            await handle.chain_happened("concluded", 4)
+            await handle.chain_happened("withdrawn")
+            await handle.settled()
+            assert handle.phase == WITHDRAWN
+        kinds = [kind for kind, _ in bob.events]
+        assert kinds == ["signed", "open"] + 3 * ["updated"] + ["closed", "concluded", "withdrawn"]
+        bob.forget(theirs)
+        assert not bob.channels and not bob.store.keys()
+        assert not alice.errors and not bob.errors
+
+    run(main())
+
+
+def test_several_channels_at_once():
+    async def main():
+        alice, bob = client(ALICE), client(BOB, seed=2)
+        pairs = []
+        for _ in range(3):
+            pairs.append(await channel(alice, bob))
+        await asyncio.gather(*[mine.pay(i + 1) for i, (mine, _) in enumerate(pairs)])
+        assert [theirs.balance() for _, theirs in pairs] == [51, 52, 53]
+
+    run(main())
+
+
+def test_payments_at_the_same_time_are_queued():
+    async def main():
+        mine, theirs = await channel(client(ALICE), client(BOB, seed=2))
+        versions = await asyncio.gather(mine.pay(1), mine.pay(2), mine.pay(3))
+        assert sorted(versions) == [1, 2, 3] and theirs.balance() == 56
+
+    run(main())
+
+
+def test_the_application_refuses():
+    async def main():
+        alice, bob = client(ALICE), client(BOB, seed=2)
+        bob.on_proposal = lambda proposal: "closed on Sundays"
+        peer = await connect(alice, bob)
+        await fails(alice.propose(peer, ((100, 50),), 60), Refused, "Sundays")
+        bob.on_proposal = lambda proposal: None
+        mine, theirs = await channel(alice, bob)
+        bob.on_update = lambda handle, state: "too little"
+        await fails(mine.pay(1), Refused, "too little")
+        # The refused payment is signed: no other one may follow, the same one may.
+        await fails(mine.pay(2), ValueError, "signed already")
+        bob.on_update = lambda handle, state: None
+        assert await mine.pay(1) == 1
+
+    run(main())
+
+
+def test_nothing_is_taken_by_default():
+    async def main():
+        alice, bob = client(ALICE), client(BOB, seed=2)
+        mine, theirs = await channel(alice, bob)
+        state = transfer(mine.state, 1, (1,))  # Alice asks for Bob's money
+        await mine._run(mine.machine.propose(state))
+        await soon(lambda: alice.events[-1][0] == "rejected")
+        assert theirs.version == 0
+
+    run(main())
+
+
+def test_a_failing_application_refuses():
+    async def main():
+        alice, bob = client(ALICE), client(BOB, seed=2)
+        mine, _ = await channel(alice, bob)
+        bob.on_update = lambda handle, state: 1 // 0
+        await fails(mine.pay(1), Refused, "internal error")
+        assert "on_update" in bob.errors[-1]
+
+    run(main())
+
+
+async def fails(coroutine, exception, text):
+    try:
+        await coroutine
+    except exception as error:
+        assert text in str(error), error
+        return
+    raise AssertionError("no " + exception.__name__)
+
+
+def test_own_proposals_are_within_the_limits():
+    async def main():
+        alice, bob = client(ALICE), client(BOB, seed=2)
+        peer = await connect(alice, bob)
+        await fails(alice.propose(peer, ((1001, 0),), 60), ProtocolError, "limit")
+        await fails(alice.propose(peer, ((1, 0),), 5), ProtocolError, "challenge duration")
+        await fails(alice.propose(peer, ((1, -1),), 60), ProtocolError, "negative")
+        # The peer's limits count for the peer.
+        bob.limits = Limits((TOKEN,), (1000,), 30, 3600)
+        await fails(alice.propose(peer, ((1, 0),), 60), Refused, "not on the list")
+        assert not alice.channels and not bob.channels
+
+    run(main())
+
+
+def test_handshakes_that_fail():
+    async def main():
+        alice = client(ALICE)
+        for other, expect, text in (
+            (client(BOB, seed=2), b"\x07" * 20, "another address"),
+            (client(BOB, seed=2, chain_id=1), None, "chain"),
+            (client(ALICE, seed=3), None, "own Hello"),
+        ):
+            one, two = pair()
+            accepting = asyncio.create_task(other.accept(two))
+            await fails(alice.connect(one, expect), LinkError, text)
+            await accepting
+            assert other.errors
+
+    run(main())
+
+
+def test_nonsense_on_the_link():
+    async def main():
+        alice, bob = client(ALICE), client(BOB, seed=2)
+        mine, theirs = await channel(alice, bob)
+        link = mine.peer._link
+        for body in (b"\x00", b"\xff" * 100, b"\x93\x0f", b"\x90"):
+            await link.send(body)
+        await mine.peer.send(Ping(7))
+        await mine.peer.send(ChannelUpdateRej(mine.id, 9, "no"))
+        other = replace(mine.machine.current.state, id=b"\x31" * 32)
+        alice.contexts.add(other.id, (ASSET,))
+        await mine.peer.send(ChannelUpdateRej(other.id, 1, "of an unknown channel"))
+        assert await mine.pay(1) == 1  # the process lives, nothing changed
+        assert len(bob.errors) >= 5
+
+    run(main())
+
+
+def test_an_endless_stream_of_nonsense_ends_the_link():
+    async def main():
+        alice, bob = client(ALICE), client(BOB, seed=2)
+        mine, theirs = await channel(alice, bob)
+        link = mine.peer._link
+        try:
+            for _ in range(100):
+                await link.send(b"\xc1")
+                await asyncio.sleep(0)
+        except LinkError:
+            pass
+        await soon(lambda: not theirs.peer.connected)
+        await connect(alice, bob)
+        assert await mine.pay(1) == 1
+
+    run(main())
+
+
+def test_a_lost_link_loses_nothing():
+    async def main():
+        alice, bob = client(ALICE), client(BOB, seed=2)
+        mine, theirs = await channel(alice, bob)
+        mine.peer.close()
+        theirs.peer.close()
+        await soon(lambda: not mine.peer.connected)
+        paying = asyncio.create_task(mine.pay(10))
+        await soon(lambda: mine.phase == SIGNING)
+        await connect(alice, bob)
+        await paying
+        assert theirs.balance() == 60
+
+    run(main())
+
+
+def test_a_lost_answer_comes_again():
+    async def main():
+        alice, bob = client(ALICE), client(BOB, seed=2)
+        mine, theirs = await channel(alice, bob)
+        send = theirs.peer.send
+
+        async def lose(message):
+            raise LinkError("cut")
+
+        theirs.peer.send = lose
+        paying = asyncio.create_task(mine.pay(10))
+        await soon(lambda: theirs.version == 1)
+        theirs.peer.send = send
+        assert mine.version == 0
+        await connect(alice, bob)
+        await paying
+        assert mine.machine.current == theirs.machine.current
+
+    run(main())
+
+
+def test_restart_from_the_store():
+    async def main():
+        alice, bob = client(ALICE), client(BOB, seed=2)
+        mine, theirs = await channel(alice, bob)
+        await mine.pay(10)
+        again = client(BOB, seed=4, store=bob.store)
+        restored = again.restore()[0]
+        assert restored.machine.current == mine.machine.current
+        await connect(alice, again)
+        await mine.pay(10)
+        assert restored.balance() == 70 and restored.phase == ACTING
+
+    run(main())
+
+
+def test_nothing_is_signed_when_the_store_fails():
+    async def main():
+        alice, bob = client(ALICE), client(BOB, seed=2)
+        mine, theirs = await channel(alice, bob)
+
+        def full(key, value):
+            raise StoreError("store: cannot write: full")
+
+        sent = []
+        bob.store.put = full
+        theirs.peer.send = sent.append
+        paying = asyncio.create_task(mine.pay(10))
+        await soon(lambda: theirs.failed)
+        assert not sent and "full" in bob.errors[-1]
+        await fails(theirs.pay(1), ClientError, "frozen")
+        paying.cancel()
+        try:
+            await paying
+        except asyncio.CancelledError:
+            pass
+
+    run(main())
+
+
+def test_a_dispute_stops_payments():
+    async def main():
+        mine, theirs = await channel(client(ALICE), client(BOB, seed=2))
+        await mine.chain_happened("registered", 0)
+        assert mine.phase == REGISTERED
+        await fails(mine.pay(1), ValueError, "not open")
+        await fails(mine.dispute(), ClientError, "no service")
+
+    run(main())
+
+
+def test_proposals_for_somebody_else():
+    async def main():
+        alice, bob = client(ALICE), client(BOB, seed=2)
+        peer = await connect(alice, bob)
+        captured = []
+        peer.send, send = capture(captured), peer.send
+        asking = asyncio.create_task(alice.propose(peer, ((1, 1),), 60, 1))
+        await soon(lambda: captured)
+        offer = captured[0]
+        assert type(offer) is LedgerChannelProposal
+        for changes in (
+            {"peers": offer.peers[::-1]},
+            {"participant": b"\x31" * 20},
+            {"participant": BOB.address},
+        ):
+            await send(replace(offer, **changes))
+        await soon(lambda: len(bob.errors) == 3)
+        assert not bob.channels
+        await fails(asking, ClientError, "")
+
+    run(main())
+
+
+def capture(captured):
+    async def send(message):
+        captured.append(message)
+
+    return send

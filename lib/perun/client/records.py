@@ -1,0 +1,56 @@
+"""How a channel is kept in the store: bytes, by the tables of the compact codec."""
+
+from collections import namedtuple
+
+from perun.channel.machine import Channel
+from perun.model import Transaction
+from perun.wire import compact
+from perun.wire.messages import ChannelUpdate
+
+_Record = namedtuple(
+    "_Record", ("format", "params", "index", "agreement", "phase", "state", "sigs", "staged")
+)
+
+_FORMAT = 1
+
+compact.KINDS["own_update"] = ("record", ChannelUpdate, None, ("state", "u16", "sig"))
+compact.KINDS["staged"] = ("optional", "own_update")
+compact.KINDS["channel"] = (
+    "record",
+    _Record,
+    None,
+    ("u8", "params", "u8", "rows", "u8", "state", "some_sigs", "staged"),
+)
+
+
+def dump_channel(machine):
+    """The bytes that keep a perun.channel.machine.Channel."""
+    record = _Record(
+        _FORMAT,
+        machine.params,
+        machine.index,
+        machine.agreement,
+        machine.phase,
+        machine.current.state,
+        machine.current.sigs,
+        machine.staged,
+    )
+    return compact.dumps("channel", record)
+
+
+def load_channel(data, chain, account):
+    """The Channel in these bytes. Raises WireError when they are none, or of another format."""
+    record = compact.loads("channel", data)
+    if record.format != _FORMAT:
+        raise compact.WireError("the store has channels of format %d" % record.format)
+    current = Transaction(record.state, record.sigs)
+    return Channel(
+        chain,
+        account,
+        record.params,
+        record.index,
+        record.agreement,
+        record.phase,
+        current,
+        record.staged,
+    )

@@ -14,49 +14,53 @@ import micropython
 
 NAME = "viper"
 
-_WORK = bytearray(240)  # the other state and the ten words of theta
 
-# What the tables below hold must be aligned in memory, which bytes literals need not be.
-_CONSTANTS = bytearray(192)  # of the 24 rounds, as words
-_FETCH = bytearray(125)  # how the 25 lanes are fetched, in the order in which they are stored
+def _round_constants():
+    """The constants of the 24 rounds, as words.
 
-
-def _fill_constants():
-    # FIPS 202, algorithms 5 and 6: bit 2^j - 1 of a constant is the next bit of an LFSR.
+    FIPS 202, algorithms 5 and 6: bit 2^j - 1 of a constant is the next bit of an LFSR.
+    """
+    constants = bytearray(192)
     register = 1
-    for start in range(0, 192, 8):
+    for at in range(0, 192, 8):
         for j in range(7):
             if register & 1:
                 bit = (1 << j) - 1
-                _CONSTANTS[start + (bit >> 3)] |= 1 << (bit & 7)
+                constants[at + (bit >> 3)] |= 1 << (bit & 7)
             register <<= 1
             if register & 0x100:
                 register ^= 0x171
+    return constants
 
 
-def _fill_fetch():
-    # FIPS 202, algorithms 2 and 3: the walk of rho; pi moves lane x, y to y, 2x + 3y.
-    _set_fetch(0, 0, 0)
-    x, y = 1, 0
-    for t in range(24):
-        _set_fetch(x, y, (t + 1) * (t + 2) // 2 % 64)
-        x, y = y, (2 * x + 3 * y) % 5
+def _fetch_table():
+    """How the 25 lanes are fetched, in the order in which they are stored.
+
+    Five bytes a lane: the words of the old state that become the low and the high half, the
+    words of theta for them, and the rotation that is left. (A rotation by 32 or more swaps the
+    halves and rotates by 32 less.) FIPS 202, algorithms 2 and 3.
+    """
+    table = bytearray(125)
+    x = y = amount = 0
+    for t in range(25):
+        swap = amount >> 5
+        at = 5 * (y + 5 * ((2 * x + 3 * y) % 5))  # pi moves lane x, y to y, 2x + 3y
+        table[at] = 2 * (x + 5 * y) + swap
+        table[at + 1] = 2 * (x + 5 * y) + 1 - swap
+        table[at + 2] = 2 * x + swap
+        table[at + 3] = 2 * x + 1 - swap
+        table[at + 4] = amount & 31
+        x, y = (y, (2 * x + 3 * y) % 5) if t else (1, 0)
+        amount = (t + 1) * (t + 2) // 2 % 64
+    return table
 
 
-def _set_fetch(x, y, left):
-    # A rotation by 32 or more is one of the swapped halves by what is left of it.
-    swap = left >> 5
-    at = 5 * (y + 5 * ((2 * x + 3 * y) % 5))
-    _FETCH[at] = 2 * (x + 5 * y) + swap
-    _FETCH[at + 1] = 2 * (x + 5 * y) + 1 - swap
-    _FETCH[at + 2] = 2 * x + swap
-    _FETCH[at + 3] = 2 * x + 1 - swap
-    _FETCH[at + 4] = left & 31
+# Buffers of their own are aligned in memory, as words must be; a bytes literal need not be.
+_CONSTANTS = _round_constants()
+_FETCH = _fetch_table()
+_WORK = bytearray(240)  # the other state and the ten words of theta
 
-
-_fill_constants()
-_fill_fetch()
-del _fill_constants, _fill_fetch, _set_fetch
+del _round_constants, _fetch_table  # their work is done: the RAM is free again
 
 
 @micropython.viper

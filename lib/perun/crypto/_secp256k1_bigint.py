@@ -32,7 +32,8 @@ _A1 = const(0x3086D221A7D46BCDE86C90E49284EB15)
 _B1 = const(0xE4437ED6010E88286F547FA90ABFE4C3)
 _A2 = const(0x114CA50F7A8E2F3F657C1108D9D44CFD8)
 
-# A tooth more halves neither time nor garbage but doubles the table: 64 << (teeth - 1) bytes.
+# Each tooth more makes multiples a little cheaper and the table, of 64 << (teeth - 1) bytes, twice
+# as long. Keys have a tooth less: a device may hold several, and theirs are made more often.
 _BASE_TEETH = const(6)
 _KEY_TEETH = const(5)
 _HALF_BITS = const(130)
@@ -225,7 +226,7 @@ def _base_comb():
 
 
 def _make_comb(x, y, teeth):
-    """The comb (teeth, spacing, table) of a point.
+    """The comb (teeth, spacing, table) of a point, with 4 teeth or more.
 
     Entry i of the table is the sum of 2^(spacing * tooth) * (x, y) over all teeth, negated where
     i has no bit for the tooth. The last tooth is never negated: a column with -1 there is the
@@ -239,7 +240,8 @@ def _make_comb(x, y, teeth):
         for _ in range(spacing):
             point = _double(point)
         points.append(point)
-    # Twice a tooth, added to an entry that has it negated, makes it positive.
+    # Twice a tooth, added to an entry that has it negated, makes it positive. What this takes
+    # has room in the table until the entries come.
     points.extend([_double(tooth) for tooth in points[:-1]])
     _store(points, table)
     entry = point

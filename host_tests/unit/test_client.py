@@ -326,7 +326,7 @@ def test_proposals_for_somebody_else():
         offer = captured[0]
         assert type(offer) is LedgerChannelProposal
         for changes in (
-            {"peers": offer.peers[::-1]},
+            {"peers": tuple(reversed(offer.peers))},
             {"participant": b"\x31" * 20},
             {"participant": BOB.address},
         ):

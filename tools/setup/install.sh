@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fills build/venv and build/node with everything uPerun needs. `make setup`
-# calls it; by hand: PYTHON=python3.12 tools/setup/install.sh
+# calls it; by hand: PYTHON=python3.12 tools/setup/install.sh (default: python3)
 #
 #   build/venv/bin/python       CPython with the packages of requirements.txt
 #   build/venv/bin/micropython  the MicroPython VM (unix port)
@@ -46,17 +46,21 @@ pip() {
 check_machine() {
     [ "$(uname -sm)" = "Linux x86_64" ] ||
         fail "this machine is $(uname -sm); the MicroPython VM used here needs Linux on x86-64"
-    python=$(command -v "${PYTHON:-python3}") ||
-        fail "no ${PYTHON:-python3} here: install Python 3.11 or newer" \
+    # Without PYTHON stay with the one that build/venv was made with
+    local choice=${PYTHON:-python3}
+    [ -z "${PYTHON:-}" ] && "$venv/bin/python" -c '' 2>/dev/null && choice=$venv/bin/python
+    command -v "$choice" >/dev/null ||
+        fail "no $choice here: install Python 3.11 or newer" \
             "or name one: make setup PYTHON=/path/to/python3"
-    # One call answers all: its version and home, or which of the two is lacking
-    python_is=$("$python" -c '
+    # One call answers all: its version, home and program, or what it lacks
+    python_is=$("$choice" -c '
 import sys
 if sys.version_info < (3, 11): sys.exit(f"{sys.executable} is Python {sys.version.split()[0]}")
 try: import ensurepip, venv
 except ImportError: sys.exit(f"{sys.executable} lacks venv (Debian, Ubuntu: apt install python3-venv)")
-print(sys.version, sys.base_prefix)') ||
+print(sys.version.split()[0], sys.base_prefix, sys._base_executable, sep=chr(10))') ||
         fail "uPerun needs Python 3.11 or newer with venv; name one: make setup PYTHON=/path/to/python3"
+    python=${python_is##*$'\n'}
     for tool in gcc nm; do
         command -v $tool >/dev/null ||
             fail "no $tool here: install gcc and binutils (Debian and Ubuntu: apt install gcc)"
@@ -65,7 +69,7 @@ print(sys.version, sys.base_prefix)') ||
 
 install_python() {
     local want
-    want=$(stamp "$setup/requirements.txt" - <<<"$python_is")
+    want=$(stamp "$setup/requirements.txt" - <<<"${python_is%$'\n'*}")
     fresh "$venv" "$want" && return
     say "Python packages into build/venv (about a minute)"
     rm -rf "$venv"

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scene import ALICE, BOB, reverts
+from web3.exceptions import ContractLogicError
 
 KNOWN = json.loads((Path(__file__).parents[1] / "vectors" / "computed_vectors.json").read_text())
 INPUTS = KNOWN["inputs"]
@@ -213,3 +214,26 @@ def test_signers_are_oracles_addresses(scene):
         (oracle.address(ALICE), oracle.ELSEWHERE),
         (oracle.address(BOB), oracle.ELSEWHERE),
     ]
+
+
+# words that hold more than their type can: the chain must not cut them to something signed
+
+
+def test_words_out_of_range(scene):
+    locked = [(b"\x77" * 32, [10], [0, 1])]
+    state = oracle.state(b"\x11" * 32, 3, ASSETS, [[4, 5]], locked)
+    call = scene.calls.hashState(state)
+    data = bytes.fromhex(call._encode_transaction_data()[2:])
+    words = [data[start : start + 32] for start in range(4, len(data), 32)]
+    assert b"".join(words) == oracle.state_bytes(state)
+    index_map = len(words) - 2  # of three words, before the empty app data
+    assert [int.from_bytes(word) for word in words[index_map - 2 :]] == [2, 0, 1, 0]
+    holder = words.index(bytes(12) + ASSETS[0][1])
+    for place, type_bits in ((2, 64), (5, 1), (holder, 160), (index_map, 16)):
+        value = int.from_bytes(words[place]) | 1 << type_bits
+        spoiled = [*words[:place], value.to_bytes(32), *words[place + 1 :]]
+        transaction = {"to": scene.chain.place.adjudicator, "data": data[:4] + b"".join(spoiled)}
+        with pytest.raises(ContractLogicError):
+            scene.chain.web3.eth.call(transaction)
+    transaction["data"] = data
+    assert scene.chain.web3.eth.call(transaction) == oracle.state_hash(state)

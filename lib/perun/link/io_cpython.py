@@ -43,6 +43,8 @@ async def open_tcp(host, port):
 
 async def open_serial(port, baudrate):
     """The Stream of a tty, given by its path or by an open descriptor, which it takes over."""
+    import termios
+
     from perun.link.tty import set_raw
 
     flags = os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK
@@ -50,7 +52,10 @@ async def open_serial(port, baudrate):
     try:
         set_raw(descriptor, baudrate)
         twin = os.dup(descriptor)  # each transport closes its own
-    except Exception:
+    except termios.error as error:
+        os.close(descriptor)
+        raise OSError(*error.args)
+    except ValueError:
         os.close(descriptor)
         raise
     loop = asyncio.get_running_loop()

@@ -1,6 +1,7 @@
 """Serial ports of a Linux host: raw mode on both VMs, and a tty that MicroPython can poll."""
 
 import io
+import select
 import termios
 
 from perun.compat import const
@@ -31,7 +32,8 @@ def set_raw(descriptor, baudrate):
 class Tty(io.IOBase):
     """The unix port's view of a tty: never blocks, so that asyncio can work with it.
 
-    The port cannot set O_NONBLOCK; reads are tamed by set_raw(), writes by their length.
+    The port cannot set O_NONBLOCK. Reads do without it thanks to set_raw(); writes ask for room
+    first and are short enough for any room.
     """
 
     def __init__(self, path, baudrate):
@@ -41,11 +43,15 @@ class Tty(io.IOBase):
         except Exception:
             self._file.close()
             raise
+        self._room = select.poll()
+        self._room.register(self._file, select.POLLOUT)
 
     def readinto(self, buffer):
         return self._file.readinto(buffer)
 
     def write(self, data):
+        if not self._room.poll(0):
+            return None  # would block
         return self._file.write(memoryview(data)[:_ROOM])
 
     def ioctl(self, request, _argument):

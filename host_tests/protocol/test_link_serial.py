@@ -1,0 +1,175 @@
+"""Serial links over real pseudo-terminals: CPython on one end, the MicroPython VM on the other."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from perun.link import Link, LinkClosed, LinkError, serial
+from perun.wire.frame import serial_frame
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+VM = ROOT / "build" / "venv" / "bin" / "micropython"
+PEER = ROOT / "host_tests" / "protocol" / "serial_peer.py"
+SOON = 10  # seconds
+
+
+class Line:
+    """A pty: `master` is this end's descriptor, `path` the other end's tty."""
+
+    def __init__(self) -> None:
+        self.master, self._slave = os.openpty()
+        self.path = os.ttyname(self._slave)
+
+    def cut(self) -> None:
+        """Let go of the other end: it now exists only while somebody has opened it."""
+        os.close(self._slave)
+
+
+@asynccontextmanager
+async def peer(line: Line, mode: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The MicroPython VM on the far end of the line, past its "ready"."""
+    process = await asyncio.create_subprocess_exec(
+        str(VM),
+        *("-X", "heapsize=192k", str(PEER), line.path, mode),
+        env={**os.environ, "MICROPYPATH": f"{ROOT / 'lib'}:.frozen"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        assert process.stdout
+        assert await asyncio.wait_for(process.stdout.readline(), SOON) == b"ready\n"
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def output(process: asyncio.subprocess.Process) -> str:
+    """What the VM prints until it ends by itself, which must be soon and without an error."""
+    text, _ = await asyncio.wait_for(process.communicate(), SOON)
+    assert process.returncode == 0, text.decode()
+    return text.decode()
+
+
+async def recv(link: Link) -> bytes:
+    return await asyncio.wait_for(link.recv(), SOON)
+
+
+@pytest.mark.parametrize("mode", ["echo", "uart"])
+async def test_bodies_come_back(mode: str) -> None:
+    line = Line()
+    link = await serial.open(line.master)
+    chance = random.Random(1)
+    async with peer(line, mode) as process:
+        for size in (1, 2, 253, 254, 255, 256, 257, 1000, 2048):
+            for body in (bytes(size), b"\xff" * size, chance.randbytes(size)):
+                await link.send(body)
+                assert await recv(link) == body
+        await link.send(b"stop")
+        assert await recv(link) == b"stop"
+        if mode == "uart":  # the stream still belongs to its owner, who uses it again
+            assert await recv(link) == b"still open"
+        assert await output(process) == ""
+    link.close()
+
+
+async def test_frames_are_found_again_after_noise() -> None:
+    line = Line()
+    link = await serial.open(line.master)
+    chance = random.Random(2)
+    async with peer(line, "echo"):
+        for i in range(60):
+            damaged = bytearray(serial_frame(b"payment %d" % i))
+            damaged[chance.randrange(1, len(damaged) - 1)] ^= chance.randrange(1, 256)
+            noise = (
+                b"MPY: soft reboot\r\n",
+                chance.randbytes(300),
+                bytes(damaged),
+                b"\x03" * 5000,
+            )
+            await link._stream.write(noise[i % 4])
+            await link.send(b"after %d" % i)
+            assert await recv(link) == b"after %d" % i
+
+
+async def test_a_slow_reader_slows_the_device_and_does_not_stop_it() -> None:
+    line = Line()
+    async with peer(line, "flood") as process:
+        assert process.stdout
+        told = await asyncio.wait_for(process.stdout.readline(), SOON)
+        assert told == b"held\n"
+        link = await serial.open(line.master)
+        for i in range(100):
+            assert await recv(link) == bytes([i]) * 2000
+        await link.send(b"done")
+        assert await output(process) == "sent 100\n"
+    link.close()
+
+
+async def test_a_slow_device_slows_the_host() -> None:
+    line = Line()
+    link = await serial.open(line.master)
+    sent = 0
+
+    async def flood() -> None:
+        nonlocal sent
+        while True:
+            await link.send(bytes(2048))
+            sent += 1
+
+    task = asyncio.create_task(flood())  # nobody reads at the far end
+    await asyncio.sleep(0.3)
+    held = sent
+    await asyncio.sleep(0.2)
+    assert sent == held < 100
+    link.close()
+    with pytest.raises(LinkClosed):
+        await asyncio.wait_for(task, SOON)
+
+
+async def test_closing_wakes_the_device() -> None:
+    line = Line()
+    async with peer(line, "wait") as process:
+        assert "closed: " in await output(process)
+
+
+async def test_the_line_goes_away() -> None:
+    line = Line()
+    link = await serial.open(line.master)
+    async with peer(line, "echo") as process:
+        line.cut()
+        await link.send(b"there?")
+        assert await recv(link) == b"there?"
+        process.kill()
+        with pytest.raises(LinkError):
+            await recv(link)
+        assert link.closed
+        with pytest.raises(LinkClosed):
+            await link.send(b"too late")
+
+
+async def test_the_line_goes_away_from_the_device() -> None:
+    line = Line()
+    link = await serial.open(line.master)
+    async with peer(line, "echo") as process:
+        link.close()
+        assert (await output(process)).startswith("Link")
+
+
+async def test_what_is_no_serial_port(tmp_path: Path) -> None:
+    with pytest.raises(LinkError, match="cannot open"):
+        await serial.open(str(tmp_path / "missing"))
+    plain = tmp_path / "plain"
+    plain.write_bytes(b"")
+    with pytest.raises(LinkError, match="cannot open"):
+        await serial.open(str(plain))
+    with pytest.raises(LinkError, match="baud rate 12345"):
+        await serial.open(Line().path, 12345)

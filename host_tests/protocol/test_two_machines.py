@@ -1,8 +1,8 @@
-"""Two channel machines over a network that loses, repeats and reorders, with crashes at any effect.
+"""Two channel machines over a network that loses, repeats and reorders; a crash at any effect.
 
 What must hold at every step, whatever happens: a side never lets two different states with one
-version out of its hands; both sides agree on every version that both hold; what a side stored never
-goes back; nobody's money appears or vanishes.
+version out of its hands; both sides agree on every version that both hold; what a side stored
+never goes back; nobody's money appears or vanishes.
 """
 
 from hypothesis import settings

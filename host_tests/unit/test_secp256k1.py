@@ -214,6 +214,15 @@ def test_public_keys_off_the_curve():
         raises(ValueError, curve.prepare, wrong)
         raises(ValueError, curve.verify, DIGEST, signature, wrong)
     assert curve.prepare(octets(1) + octets(y_of_1)).public == octets(1) + octets(y_of_1)
+    # a point with so small a y that y + P has 256 bits too
+    y = 1
+    while True:
+        x = pow(y * y - 7, (P + 2) // 9, P)  # a cube root, if there is one: P is 7 modulo 9
+        if (x * x * x + 7 - y * y) % P == 0:
+            break
+        y += 1
+    curve.prepare(octets(x) + octets(y))
+    raises(ValueError, curve.prepare, octets(x) + octets(y + P))
 
 
 def test_strictness():
@@ -324,10 +333,6 @@ def test_signatures_with_edge_scalars():
             for digest in (0, 1, N - 1, N, (1 << 256) - 1):
                 digest = octets(digest)
                 signature = bigint.sign(digest, octets(secret), octets(nonce))
-                if signature is None:  # s = 0
-                    r = multiply(nonce)[0]
-                    assert (number(digest) + r * secret) % N == 0
-                    continue
                 assert curve.verify(digest, signature, key)
                 if digest[31] == 1:
                     assert curve.recover(digest, signature) == public
@@ -375,6 +380,23 @@ def test_nonce_with_x_beyond_the_order():
             assert bigint.sign(DIGEST, SECRET, octets(1)) is None
     finally:
         bigint._affine = real
+
+
+def test_s_at_its_edges():
+    d, k = 0xD00D, 0xC0DE
+    x, y = multiply(k)
+
+    def sign_for(s):
+        """Sign the digest that gives this s with the nonce k."""
+        return bigint.sign(octets((s * k - x * d) % N), octets(d), octets(k))
+
+    odd = y & 1
+    half = N >> 1
+    assert sign_for(0) is None
+    assert sign_for(1) == forge(x, 1, 27 + odd)
+    assert sign_for(N - 1) == forge(x, 1, 28 - odd)
+    assert sign_for(half) == forge(x, half, 27 + odd)
+    assert sign_for(half + 1) == forge(x, half, 28 - odd)
 
 
 def test_sign_takes_the_next_nonce():

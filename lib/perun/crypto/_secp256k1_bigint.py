@@ -52,12 +52,12 @@ def public_key(secret):
 def sign(digest, secret, nonce):
     """The signature r || s || v, or None if this nonce cannot give one.
 
-    That is if r or s would be 0, or if the x coordinate is not below the order, which a v of 27
-    or 28 cannot say.
+    That is if the x coordinate is not below the order, which a v of 27 or 28 cannot say, or if s
+    would be 0. (r is not: the curve has no point with x = 0.)
     """
     k = _number(nonce)
     r, y = _affine(_multiply((k, _base_comb())))
-    if not 0 < r < _N:
+    if r >= _N:
         return None
     s = _inverse(k, _N) * (_number(digest) + r * _number(secret)) % _N
     if not s:

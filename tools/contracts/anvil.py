@@ -4,6 +4,7 @@ import ctypes
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from types import TracebackType
 from typing import Any, Self
@@ -43,6 +44,7 @@ class Anvil:
         if block_time is not None:
             self._options += ["--block-time", str(block_time)]
         self._process: subprocess.Popen[bytes] | None = None
+        self._cache: tempfile.TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -62,8 +64,11 @@ class Anvil:
         self.url = f"http://127.0.0.1:{port}"
         self.ws_url = f"ws://127.0.0.1:{port}"
         self.web3 = Web3(HTTPProvider(self.url))
+        program = toolchain.anvil()
+        # What it does not keep in memory it would leave in the user's home.
+        self._cache = tempfile.TemporaryDirectory(prefix="anvil-")
         self._process = subprocess.Popen(
-            [toolchain.anvil(), "--port", str(port), *self._options],
+            [program, "--port", str(port), "--cache-path", self._cache.name, *self._options],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             preexec_fn=lambda: _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),
@@ -85,6 +90,9 @@ class Anvil:
                 self._process.kill()
                 self._process.wait()
             self._process = None
+        if self._cache is not None:
+            self._cache.cleanup()
+            self._cache = None
 
     def rpc(self, method: str, *params: Any) -> Any:
         """The result of a JSON-RPC call; RuntimeError with the node's text if it fails."""

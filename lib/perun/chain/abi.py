@@ -14,7 +14,12 @@ from perun.crypto.keccak import Keccak256
 WORD = const(32)
 ADDRESS = const(20)
 
+UINT16 = 1 << 16  # limits of the types: one more than what they hold
+UINT64 = 1 << 64
+UINT256 = 1 << 256
+
 _ZEROS = bytes(WORD)
+_BEFORE_ADDRESS = bytes(WORD - ADDRESS)
 
 
 def padded(length):
@@ -34,16 +39,16 @@ class AbiHash:
         self._sponge = Keccak256()
         self._word = bytearray(WORD)  # all zero but for its last 8 bytes
 
-    def uint(self, value, bits=256):
-        """An unsigned integer below 2**bits."""
-        # Never left to to_bytes() and pack_into(): MicroPython truncates silently in places.
-        if value < 0 or value >> bits:
-            raise ValueError("number out of range for uint%d" % bits)
-        if value >> 64:
-            self._sponge.update(value.to_bytes(WORD, "big"))
-        else:
+    def uint(self, value, limit=UINT256):
+        """An unsigned integer below `limit`, one of the UINT constants."""
+        # Checked here: not every conversion of MicroPython complains about what it cuts off.
+        if not 0 <= value < limit:
+            raise ValueError("number out of range")
+        if value < UINT64:
             pack_into(">Q", self._word, WORD - 8, value)
             self._sponge.update(self._word)
+        else:
+            self._sponge.update(value.to_bytes(WORD, "big"))
 
     def flag(self, value):
         self.uint(1 if value else 0)
@@ -56,20 +61,21 @@ class AbiHash:
     def address(self, value):
         if len(value) != ADDRESS:
             raise ValueError("an address has 20 bytes")
-        self._sponge.update(_ZEROS[: WORD - ADDRESS])
+        self._sponge.update(_BEFORE_ADDRESS)
         self._sponge.update(value)
 
     def blob(self, value):
         """A byte string's tail: its length, then the bytes, padded."""
         self.uint(len(value))
         self._sponge.update(value)
-        self._sponge.update(_ZEROS[: padded(len(value)) - len(value)])
+        if len(value) % WORD:
+            self._sponge.update(_ZEROS[len(value) % WORD :])
 
-    def uints(self, values, bits=256):
+    def uints(self, values, limit=UINT256):
         """An array's tail: its length, then its elements."""
         self.uint(len(values))
         for value in values:
-            self.uint(value, bits)
+            self.uint(value, limit)
 
     def offsets(self, sizes):
         """The head of consecutive dynamic parts with these sizes: where each begins, from here."""

@@ -8,7 +8,7 @@ Source: perun-eth-contracts (generation 1: Nov 2022; generation 2: 1.0, 2025) an
 perun-eth-backend, compared with real encodings.
 """
 
-from perun.chain.abi import ADDRESS, WORD, AbiHash, array_size, padded
+from perun.chain.abi import ADDRESS, UINT16, UINT64, WORD, AbiHash, array_size, padded
 from perun.chain.account import address_of
 from perun.compat import const
 from perun.crypto import secp256k1
@@ -42,7 +42,7 @@ class Ethereum:
         """The 32-byte id of the channel with these Params."""
         out = AbiHash()
         out.uint(WORD)
-        out.uint(params.challenge_duration, 64)
+        out.uint(params.challenge_duration, UINT64)
         out.uint(params.nonce)
         out.uint(6 * WORD)
         out.address(params.app or _NO_ADDRESS)
@@ -66,7 +66,7 @@ class Ethereum:
         out = AbiHash()
         out.uint(WORD)
         out.bytes32(state.id)
-        out.uint(state.version, 64)
+        out.uint(state.version, UINT64)
         out.uint(5 * WORD)
         out.uint((5 + len(sections)) * WORD + sum(sections))
         out.flag(state.is_final)
@@ -202,7 +202,7 @@ def _locked(out, allocation):
         out.uint(3 * WORD)
         out.uint(3 * WORD + values)
         out.uints(sub.balances)
-        out.uints(sub.index_map or identity, 16)
+        out.uints(sub.index_map or identity, UINT16)
 
 
 def _check_shape(allocation):

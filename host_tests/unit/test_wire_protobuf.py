@@ -262,7 +262,7 @@ ROW = b"\x0a\x01\x07\x0a\x00"
 
 
 def update(assets=(ASSET,), rows=(ROW,), more=b"", after=b""):
-    """An update of these marshalled assets and rows. more: in the allocation; after: in the state."""
+    """An update of these assets and rows. more: ends the allocation; after: ends the state."""
     balances = b"".join([field(1, row) for row in rows])
     allocation = b"".join([field(1, asset) for asset in assets]) + field(2, balances) + more
     state = field(1, bytes(range(32))) + field(4, allocation) + after

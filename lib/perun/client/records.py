@@ -14,7 +14,7 @@ _Record = namedtuple(
 _FORMAT = 1
 
 compact.KINDS["own_update"] = ("record", ChannelUpdate, None, ("state", "u16", "sig"))
-compact.KINDS["staged"] = ("optional", "own_update")
+compact.KINDS["staged"] = ("optional", "own_update", None)
 compact.KINDS["channel"] = (
     "record",
     _Record,

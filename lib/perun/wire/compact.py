@@ -21,10 +21,14 @@ _LAST_SUBCHANNEL = const(13)
 _FIRST_SERVICE = const(48)
 _LAST_SERVICE = const(57)
 
-# Kinds beyond those of `perun.wire.kinds`. `list`: kind of an item, least and greatest count;
-# `record`: class, check, kinds; `optional`: kind, nil stands for None; the rest: see _Encoder.
+# Kinds beyond those of `perun.wire.kinds`.
+# key: names a channel; whether b"" may stand for none
+# list: kind of an item, least and greatest count
+# record: class, check or None, kinds
+# optional: kind, the value that nil stands for
+# known_state: a State without what the context of its channel has
 KINDS = {
-    "key": ("key",),
+    "key": ("key", False),
     "asset": ("record", Asset, kinds.check_asset, ("amount", "holder", "u32")),
     "assets": ("list", "asset", 1, MAX_ASSETS),
     "row": ("list", "amount", PARTICIPANTS, PARTICIPANTS),
@@ -45,12 +49,11 @@ KINDS = {
     ),
     "known_state": ("known_state",),
     "sigs": ("list", "sig", PARTICIPANTS, PARTICIPANTS),
-    "some_sig": ("optional", "sig"),
+    "some_sig": ("optional", "sig", None),
     "some_sigs": ("list", "some_sig", PARTICIPANTS, PARTICIPANTS),
     "transaction": ("record", Transaction, None, ("known_state", "some_sigs")),
-    "some_transaction": ("optional", "transaction"),
+    "some_transaction": ("optional", "transaction", None),
 }
-KINDS.update(kinds.KINDS)
 
 _PROPOSAL = ("id", "u64", "id", "app", "data", "allocation", "rows", "aux", "address", "peers")
 
@@ -197,80 +200,68 @@ def _extend(number):
 
 
 class _Encoder(Writer):
-    """put(kind, value) checks and writes; a method per operation of the kinds."""
+    """put(kind, value) checks a value and writes it."""
 
     def __init__(self, contexts):
         super().__init__()
         self._contexts = contexts
 
     def put(self, kind, value):
-        spec = KINDS[kind]
-        getattr(self, spec[0])(value, spec)
-
-    def uint(self, value, spec):
-        self.integer(kinds.check_uint(value, spec[1]))
-
-    def amount(self, value, _):
-        self.big(kinds.check_uint(value, 256))
-
-    def flag(self, value, _):
-        if type(value) is not bool:
-            raise WireError("a boolean is expected")
-        self.boolean(value)
-
-    def bin(self, value, spec):
-        self.binary(kinds.check_bin(value, spec))
-
-    def text(self, value, spec):
-        self.string(kinds.text_bytes(value, spec[1]))
-
-    def list(self, value, spec):
-        kinds.check_tuple(value, spec[2], spec[3])
-        self.array(len(value))
-        for item in value:
-            self.put(spec[1], item)
-
-    def record(self, value, spec):
-        _, cls, check, fields = spec
-        if type(value) is not cls:
-            raise WireError("%s is expected" % cls.__name__)
-        self.array(len(fields))
-        for kind, item in zip(fields, value):
-            self.put(kind, item)
-        if check:
-            check(value)
-
-    def optional(self, value, spec):
-        self._absent = value is None
-        if self._absent:
-            self.nil()
+        spec = KINDS.get(kind) or kinds.KINDS[kind]
+        op = spec[0]
+        if op == "bin":
+            self.binary(kinds.check_bin(value, spec))
+        elif op == "uint":
+            self.integer(kinds.check_uint(value, spec[1]))
+        elif op == "amount":
+            self.big(kinds.check_uint(value, 256))
+        elif op == "text":
+            self.string(kinds.text_bytes(value, spec[1]))
+        elif op == "flag":
+            if type(value) is not bool:
+                raise WireError("a boolean is expected")
+            self.boolean(value)
+        elif op == "key":
+            if value or not spec[1]:
+                value = self._contexts.key(kinds.check_bin(value, kinds.KINDS["id"]))
+            self.binary(value)
+        elif op == "optional":
+            self._missing = value == spec[2]
+            if self._missing:
+                self.nil()
+            else:
+                self.put(spec[1], value)
         else:
-            self.put(spec[1], value)
+            self._put_many(spec, value)
 
-    def maybe_version(self, value, _):
-        if value == -1:
-            self.nil()
+    def _put_many(self, spec, value):
+        op = spec[0]
+        if op == "list":
+            self.array(len(kinds.check_tuple(value, spec[2], spec[3])))
+            for item in value:
+                self.put(spec[1], item)
+        elif op == "record":
+            kinds.check_type(value, spec[1])
+            self.array(len(spec[3]))
+            for kind, item in zip(spec[3], value):
+                self.put(kind, item)
+            if spec[2]:
+                spec[2](value)
+        elif op == "watched_state":  # in full after params, by its handle after none
+            self.put("known_state" if self._missing else "state", value)
         else:
-            self.put("u64", value)
+            self._put_known(value)
 
-    def key(self, value, _):
-        kinds.check_bin(value, KINDS["id"])
-        self.binary(self._contexts.key(value))
-
-    def watched_state(self, state, _):
-        # After params the state in full, after nil that of a known channel.
-        self.put("known_state" if self._absent else "state", state)
-
-    def known_state(self, state, _):
-        if type(state) is not State or type(state.allocation) is not Allocation:
-            raise WireError("State is expected")
+    def _put_known(self, state):
+        kinds.check_type(state, State)
         channel_id, version, app, allocation, data, is_final = state
+        kinds.check_type(allocation, Allocation)
         context = self._contexts.find(channel_id)
         if context and context[1:] != (allocation.assets, app):
             raise WireError("the state has other assets or another app than its channel")
         more = allocation.locked or data
         self.array(6 if more else 4)
-        self.key(channel_id, _)
+        self.put("key", channel_id)
         self.put("u64", version)
         self.put("flag", is_final)
         self.put("rows", allocation.balances)
@@ -282,50 +273,45 @@ class _Encoder(Writer):
 
 
 class _Decoder(Reader):
-    """get(kind) reads and checks; a method per operation of the kinds."""
+    """get(kind) reads a value and checks it."""
 
     def __init__(self, contexts, body):
         super().__init__(body)
         self._contexts = contexts
 
     def get(self, kind):
-        spec = KINDS[kind]
-        return getattr(self, spec[0])(spec)
+        spec = KINDS.get(kind) or kinds.KINDS[kind]
+        op = spec[0]
+        if op == "bin":
+            return kinds.check_bin(self.binary(spec[1], spec[2]), spec)
+        if op == "uint":
+            return kinds.check_uint(self.integer(), spec[1])
+        if op == "amount":
+            return self.big()
+        if op == "text":
+            return kinds.checked_text(self.string())
+        if op == "flag":
+            return self.boolean()
+        if op == "key":
+            key = self.binary(0 if spec[1] else _HANDLE, _ID)
+            context = self._find(key) if key else None
+            return context[0] if context else key
+        if op == "optional":
+            self._missing = self.skip_nil()
+            return spec[2] if self._missing else self.get(spec[1])
+        if op == "list":
+            return tuple([self.get(spec[1]) for _ in range(self.array(spec[2], spec[3]))])
+        if op == "record":
+            self.array(len(spec[3]), len(spec[3]))
+            value = spec[1](*[self.get(kind) for kind in spec[3]])
+            if spec[2]:
+                spec[2](value)
+            return value
+        if op == "watched_state" and not self._missing:
+            return self.get("state")
+        return self._get_known()
 
-    def uint(self, spec):
-        return kinds.check_uint(self.integer(), spec[1])
-
-    def amount(self, _):
-        return self.big()
-
-    def flag(self, _):
-        return self.boolean()
-
-    def bin(self, spec):
-        return kinds.check_bin(self.binary(spec[1], spec[2]), spec)
-
-    def text(self, _):
-        return kinds.checked_text(self.string())
-
-    def list(self, spec):
-        return tuple([self.get(spec[1]) for _ in range(self.array(spec[2], spec[3]))])
-
-    def record(self, spec):
-        _, cls, check, fields = spec
-        self.array(len(fields), len(fields))
-        value = cls(*[self.get(kind) for kind in fields])
-        if check:
-            check(value)
-        return value
-
-    def optional(self, spec):
-        self._absent = self.skip_nil()
-        return None if self._absent else self.get(spec[1])
-
-    def maybe_version(self, _):
-        return -1 if self.skip_nil() else self.get("u64")
-
-    def _channel(self, key):
+    def _find(self, key):
         if len(key) not in (_HANDLE, _ID):
             raise WireError("a channel's handle or id is expected")
         context = self._contexts.find(key)
@@ -333,18 +319,10 @@ class _Decoder(Reader):
             raise WireError("unknown or ambiguous channel handle " + key.hex())
         return context
 
-    def key(self, _):
-        key = self.binary(_HANDLE, _ID)
-        context = self._channel(key)
-        return context[0] if context else key
-
-    def watched_state(self, _):
-        return self.get("known_state" if self._absent else "state")
-
-    def known_state(self, _):
+    def _get_known(self):
         count = self.array(4, 6)
         key = self.binary(_HANDLE, _ID)
-        context = self._channel(key)
+        context = self._find(key)
         if context is None:
             raise WireError("unknown channel " + key.hex())
         version = self.get("u64")

@@ -5,8 +5,8 @@ from perun.wire import service_messages as service
 
 KINDS = {
     "id_or_all": ("bin", 0, 32, 32),
-    "maybe_version": ("maybe_version",),
-    "some_params": ("optional", "params"),
+    "maybe_version": ("optional", "u64", -1),
+    "some_params": ("optional", "params", None),
     "watched_state": ("watched_state",),
     "auth": ("record", service.WithdrawalAuth, None, ("u16", "address", "amount", "sig")),
     "auths": ("list", "auth", 0, MAX_ASSETS),

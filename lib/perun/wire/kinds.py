@@ -47,6 +47,12 @@ def check_bin(value, spec):
     return value
 
 
+def check_type(value, cls):
+    """An instance of exactly this class, or WireError."""
+    if type(value) is not cls:
+        raise WireError("%s is expected" % cls.__name__)
+
+
 def check_tuple(value, least, most):
     """A tuple with so many values, or WireError."""
     if type(value) is not tuple or not least <= len(value) <= most:

@@ -215,7 +215,7 @@ class Protobuf:
             entry = (_ETHEREUM, kinds.check_bin(value, spec))
             return self._dump_message(self._spec("address_map"), (entry,))
         if op == "convert":
-            _check_type(value, spec[4])
+            kinds.check_type(value, spec[4])
             data = self._dump_message(self._spec(spec[1]), spec[3](value))
             spec[5](value)
             return data
@@ -224,7 +224,7 @@ class Protobuf:
             self._put(out, 1, spec[1], value)
             return out
         _, cls, check, head, table = spec
-        _check_type(value, cls)
+        kinds.check_type(value, cls)
         if check:
             check(value)
         if head:
@@ -316,11 +316,6 @@ class Protobuf:
             raise WireError("more than %d values in a list" % spec[3])
         old.append(self._load(self._spec(spec[1]), value))
         return old
-
-
-def _check_type(value, cls):
-    if type(value) is not cls:
-        raise WireError("%s is expected" % cls.__name__)
 
 
 def _load_packed(raw, most):

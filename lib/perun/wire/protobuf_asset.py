@@ -1,7 +1,7 @@
 """An asset of Ethereum as go-perun's Ethereum backend marshals it.
 
-u16 length, chain id (big-endian, no zeros in front), what the generation puts there, u16 length 20,
-holder. The lengths are little-endian.
+u16 length, chain id (big-endian, no zeros in front), what the generation puts there, u16 length
+20, holder. The lengths are little-endian.
 """
 
 from perun.model import Asset, ether

@@ -1,0 +1,5 @@
+"""`python -m adoption`."""
+
+from adoption.cli import app
+
+app(prog_name="adoption")

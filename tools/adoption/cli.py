@@ -1,0 +1,210 @@
+"""The command line: `python -m adoption --help`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+from eth_utils import to_checksum_address
+from rich.console import Console
+from rich.table import Table
+
+from adoption import config as configuration
+from adoption import keys, status
+from adoption.chain import WrongChain
+from adoption.config import Config, ConfigError
+from adoption.service import Service
+from adoption.store import Store, StoreError, devices
+
+app = typer.Typer(help="The IoT adoption service: funds, watches and settles devices' channels.")
+devices_app = typer.Typer(help="Which devices may use the service, and with what budget.")
+app.add_typer(devices_app, name="devices")
+
+ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")]
+DeviceArgument = Annotated[str, typer.Argument(help="The device's address, 0x...")]
+
+
+def _load(path: Path) -> Config:
+    try:
+        return configuration.load(path)
+    except ConfigError as error:
+        raise _failure(str(error)) from error
+
+
+def _failure(text: str) -> typer.Exit:
+    Console(stderr=True).print(f"[bold red]Error:[/] {text}", highlight=False)
+    return typer.Exit(1)
+
+
+@app.command()
+def serve(
+    config: ConfigOption,
+    log_json: Annotated[bool, typer.Option(help="Write logs as JSON lines.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log decisions too.")] = False,
+) -> None:
+    """Run the service until SIGINT or SIGTERM."""
+    _set_up_logs(log_json, verbose)
+    try:
+        asyncio.run(_serve(_load(config)))
+    except (keys.BadKey, WrongChain, StoreError, OSError, ValueError) as error:
+        raise _failure(str(error)) from error
+
+
+async def _serve(config: Config) -> None:
+    task = asyncio.create_task(Service(config).run())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def _set_up_logs(as_json: bool, verbose: bool) -> None:
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer()
+            if as_json
+            else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.DEBUG if verbose else logging.INFO
+        ),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+@app.command(name="status")
+def show_status(
+    config: ConfigOption,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show devices and channels as the store has them (reads only)."""
+    try:
+        found = status.read(_load(config).service.database)
+    except FileNotFoundError as error:
+        raise _failure(str(error)) from error
+    if as_json:
+        print(json.dumps(found))
+        return
+    console = Console()
+    console.print(f"followed the chain up to block {found['block']}")
+    table = Table("channel", "version", "balances", "funding", "registered", "device", "stage")
+    for channel in found["channels"]:
+        for member in channel["members"]:
+            table.add_row(
+                channel["id"][:12],
+                f"{channel['version']}{' final' if channel['final'] else ''}",
+                " ".join(str(tuple(row)) for row in channel["balances"]),
+                channel["funding"],
+                "-" if channel["registered"] is None else str(channel["registered"]),
+                member["device"],
+                member["stage"] + (" (needs a signature)" * member["needs_authorization"]),
+            )
+    console.print(table)
+
+
+@devices_app.command(name="list")
+def list_devices(config: ConfigOption) -> None:
+    """List the devices and their budgets."""
+    loaded = _load(config)
+    names = {to_checksum_address(asset.holder): asset.name for asset in loaded.asset}
+    try:
+        found = status.read(loaded.service.database)
+    except FileNotFoundError as error:
+        raise _failure(str(error)) from error
+    table = Table("device", "name", "allowed", "budget (spent of granted)")
+    for device in found["devices"]:
+        budgets = [
+            f"{names.get(holder, holder)}: {budget['spent']} of {budget['granted']}"
+            for holder, budget in device["budgets"].items()
+        ]
+        allowed = "yes" if device["enabled"] else "no"
+        table.add_row(device["address"], device["name"], allowed, "\n".join(budgets))
+    Console().print(table)
+
+
+@devices_app.command(name="add")
+def add_device(
+    config: ConfigOption,
+    address: DeviceArgument,
+    name: Annotated[str, typer.Option(help="A name for people.")] = "",
+) -> None:
+    """Let a device in (its budget is nothing until you set one)."""
+
+    async def change(store: Store) -> None:
+        async with store.write() as tx:
+            await devices.put(tx, _address(address), name, None)
+
+    _change(_load(config), change)
+
+
+@devices_app.command(name="remove")
+def remove_device(config: ConfigOption, address: DeviceArgument) -> None:
+    """Let a device no longer in. Its channels stay guarded."""
+
+    async def change(store: Store) -> None:
+        async with store.write() as tx:
+            await devices.disable(tx, _address(address))
+
+    _change(_load(config), change)
+
+
+@devices_app.command(name="budget")
+def set_budget(
+    config: ConfigOption,
+    address: DeviceArgument,
+    asset: Annotated[str, typer.Argument(help="The asset's name in the configuration.")],
+    amount: Annotated[str, typer.Argument(help="In the smallest unit, spent or not.")],
+) -> None:
+    """Set how much of an asset the service deposits for a device, in total."""
+    loaded = _load(config)
+    holder = next((one.holder for one in loaded.asset if one.name == asset), None)
+    if holder is None:
+        raise _failure(f'no asset is called "{asset}"')
+    try:
+        granted = configuration.parse_amount(amount)
+    except ValueError as error:
+        raise _failure(str(error)) from error
+
+    async def change(store: Store) -> None:
+        async with store.write() as tx:
+            if await devices.get(tx, _address(address)) is None:
+                raise StoreError(f"{address} is not registered: add it first")
+            await devices.grant(tx, _address(address), holder, granted)
+
+    _change(loaded, change)
+
+
+def _address(text: str) -> bytes:
+    try:
+        return configuration.parse_address(text)
+    except ValueError as error:
+        raise StoreError(str(error)) from error
+
+
+def _change(config: Config, change: object) -> None:
+    async def run() -> None:
+        store = Store(config.service.database)
+        try:
+            await store.open({"chain_id": str(config.chain.chain_id)})
+            await change(store)  # type: ignore[operator]
+        finally:
+            await store.close()
+
+    try:
+        asyncio.run(run())
+    except StoreError as error:
+        raise _failure(str(error)) from error
+    Console().print("done")

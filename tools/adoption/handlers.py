@@ -1,0 +1,257 @@
+"""Carries out requests: verify, decide, make it durable, answer. The chain's part follows in the
+background, so an answer never waits for a block."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from perun.wire import service_messages as sm
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from adoption import requests, verify
+from adoption.config import Config
+from adoption.keys import Key
+from adoption.requests import News
+from adoption.store import Store, channels, devices, funding
+from adoption.store.channels import Channel, Signed
+from adoption.store.tables import FUNDING_RUNNING
+from adoption.verify import Refused
+
+
+class Handlers:
+    """wake: called with the id of a channel for which there may be something to do."""
+
+    def __init__(
+        self, config: Config, store: Store, identity: Key, wake: Callable[[bytes], None]
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._identity = identity
+        self._wake = wake
+
+    async def channels_of(self, device: bytes) -> list[tuple[bytes, tuple[Any, ...], bytes]]:
+        """(id, assets, app) of the device's channels."""
+        found = []
+        async with self._store.read() as tx:
+            for member in await channels.memberships(tx, device):
+                state = (await _existing(tx, member.channel)).held.state
+                found.append((member.channel, state.allocation.assets, state.app))
+        return found
+
+    async def pending_events(self, device: bytes) -> list[sm.ChainEvent]:
+        """What a device that connects must be told: where its authorizations are missing."""
+        found = []
+        async with self._store.read() as tx:
+            for member in await channels.memberships(tx, device):
+                if member.needed_since is not None:
+                    version = (await _existing(tx, member.channel)).held.state.version
+                    found.append(
+                        sm.ChainEvent(member.channel, sm.EVENT_NEED_AUTHORIZATION, version, 0)
+                    )
+        return found
+
+    async def serve(self, device: bytes, message: object) -> AsyncIterator[object]:
+        """The answers to one request. Raises Refused."""
+        if isinstance(message, sm.WatchRequest):
+            yield await self._watch(device, message)
+        elif isinstance(message, sm.FundRequest):
+            yield await self._fund(device, message)
+        elif isinstance(message, sm.DisputeRequest):
+            yield await self._dispute(device, message)
+        elif isinstance(message, sm.StatusRequest):
+            async for answer in self._status(device, message):
+                yield answer
+        else:
+            raise Refused(sm.ERROR_NOT_ALLOWED, "no request that a device makes of a service")
+
+    # -- watch ------------------------------------------------------------------------------------
+
+    async def _watch(self, device: bytes, request: sm.WatchRequest) -> sm.Receipt:
+        ident, params = await self._identify(request)
+        verify.check_participant(params, request.participant, device)
+        hashed = verify.check_signed_state(
+            self._config, params, ident, request.state, request.sigs
+        )
+        offered = Signed(request.state, hashed, tuple(request.sigs))
+        try:
+            async with self._store.write() as tx:
+                known = await channels.get(tx, ident)
+                news = requests.judge_state(known, offered)
+                await self._check_auths(tx, known, offered, request, device)
+                if news is News.NEW:
+                    await self._check_room(tx, device)
+                    await channels.create(tx, ident, params, offered)
+                elif news is News.NEWER:
+                    await channels.hold(tx, ident, offered)
+                await self._join(tx, known, ident, request.participant, device)
+                await self._keep_auths(tx, known, offered, request)
+        except Refused as error:
+            if error.code == sm.ERROR_EQUIVOCATION:
+                async with self._store.write() as tx:
+                    limit = self._config.limits.evidence_per_channel
+                    await channels.accuse(tx, ident, offered, limit)
+            raise
+        self._wake(ident)
+        version = offered.state.version
+        transcript = sm.receipt_transcript(device, ident, version, hashed)
+        signature = self._identity.sign_bytes(transcript)
+        return sm.Receipt(request.request, ident, version, hashed, signature)
+
+    async def _identify(self, request: sm.WatchRequest) -> tuple[bytes, Any]:
+        """The channel's id and params, from the request or from the store."""
+        if request.params is not None:
+            return verify.check_channel(self._config, request.params), request.params
+        ident = bytes(request.state.id)
+        async with self._store.read() as tx:
+            known = await channels.get(tx, ident)
+        if known is None:
+            raise Refused(
+                sm.ERROR_UNKNOWN_CHANNEL, "unknown channel: send the params with the state"
+            )
+        return ident, known.params
+
+    async def _check_auths(
+        self,
+        tx: AsyncConnection,
+        known: Channel | None,
+        offered: Signed,
+        request: sm.WatchRequest,
+        device: bytes,
+    ) -> None:
+        if not request.auths:
+            return
+        held = await channels.holdings(tx, request.state.id, request.participant)
+        amounts = requests.useful_amounts(known, offered, request.participant, held)
+        for auth in request.auths:
+            verify.check_authorization(auth, request.state.id, device, amounts)
+
+    async def _keep_auths(
+        self,
+        tx: AsyncConnection,
+        known: Channel | None,
+        offered: Signed,
+        request: sm.WatchRequest,
+    ) -> None:
+        ident, participant, version = request.state.id, request.participant, request.state.version
+        for auth in request.auths:
+            await channels.authorize(tx, ident, participant, version, auth)
+            keep = {auth.amount}
+            if known is not None and known.agreement is not None:
+                keep.add(known.agreement[auth.asset][participant])
+            await channels.prune_authorizations(tx, ident, participant, auth.asset, keep)
+        stored = await channels.authorizations(tx, ident, participant)
+        if requests.covered(offered, participant, stored):
+            await channels.set_member(tx, ident, participant, authorized=version)
+
+    # -- fund -------------------------------------------------------------------------------------
+
+    async def _fund(self, device: bytes, request: sm.FundRequest) -> sm.Ack:
+        params, state, agreement = request.params, request.state, request.funding_agreement
+        ident = verify.check_channel(self._config, params)
+        verify.check_participant(params, request.participant, device)
+        verify.check_version_zero(state)
+        hashed = verify.check_signed_state(self._config, params, ident, state, request.sigs)
+        verify.check_agreement(state, agreement)
+        offered = Signed(state, hashed, tuple(request.sigs))
+        async with self._store.write() as tx:
+            known = await channels.get(tx, ident)
+            planned = any(
+                deposit.participant == request.participant
+                for deposit in await funding.deposits(tx, ident)
+            )
+            if requests.judge_funding(known, offered, agreement, planned):
+                await self._plan(tx, known, offered, device, request)
+        self._wake(ident)
+        return sm.Ack(request.request)
+
+    async def _plan(
+        self,
+        tx: AsyncConnection,
+        known: Channel | None,
+        offered: Signed,
+        device: bytes,
+        request: sm.FundRequest,
+    ) -> None:
+        ident, participant, assets = (
+            request.state.id,
+            request.participant,
+            request.state.allocation.assets,
+        )
+        amounts = [row[participant] for row in request.funding_agreement]
+        requests.check_budget(assets, amounts, await devices.budgets(tx, device))
+        if known is None:
+            await self._check_room(tx, device)
+            await channels.create(tx, ident, request.params, offered)
+        await self._join(tx, known, ident, participant, device)
+        rows = channels.write_rows(request.funding_agreement)
+        await channels.set_fields(tx, ident, agreement=rows, funding=FUNDING_RUNNING, closed=False)
+        for index, amount in enumerate(amounts):
+            if amount:
+                await devices.spend(tx, device, assets[index].holder, amount)
+                await funding.plan(tx, ident, participant, index, amount)
+
+    # -- dispute and status -----------------------------------------------------------------------
+
+    async def _dispute(self, device: bytes, request: sm.DisputeRequest) -> sm.Ack:
+        async with self._store.write() as tx:
+            await _membership(tx, request.channel_id, device)
+            await channels.set_fields(tx, request.channel_id, dispute_wanted=True)
+        self._wake(request.channel_id)
+        return sm.Ack(request.request)
+
+    async def _status(
+        self, device: bytes, request: sm.StatusRequest
+    ) -> AsyncIterator[sm.Status | sm.Ack]:
+        async with self._store.read() as tx:
+            if request.channel_id:
+                mine = [await _membership(tx, request.channel_id, device)]
+            else:
+                mine = await channels.memberships(tx, device)
+            found = []
+            for member in mine:
+                channel = await _existing(tx, member.channel)
+                holdings = await channels.holdings(tx, channel.id, member.participant)
+                found.append(requests.status(request.request, channel, member, holdings))
+        for answer in found:
+            yield answer
+        if not request.channel_id:
+            yield sm.Ack(request.request)
+
+    # -- helpers ----------------------------------------------------------------------------------
+
+    async def _check_room(self, tx: AsyncConnection, device: bytes) -> None:
+        limit = self._config.limits.channels_per_device
+        if await channels.count_open(tx, device) >= limit:
+            raise Refused(sm.ERROR_BUSY, f"{limit} channels are open: settle one first")
+
+    async def _join(
+        self,
+        tx: AsyncConnection,
+        known: Channel | None,
+        ident: bytes,
+        participant: int,
+        device: bytes,
+    ) -> None:
+        members = await channels.members(tx, ident) if known is not None else []
+        if all(member.participant != participant for member in members):
+            if known is not None:
+                await self._check_room(tx, device)
+            await channels.join(tx, ident, participant, device)
+
+
+async def _existing(tx: AsyncConnection, ident: bytes) -> Channel:
+    found = await channels.get(tx, ident)
+    if found is None:
+        raise LookupError("a member without a channel")
+    return found
+
+
+async def _membership(tx: AsyncConnection, ident: bytes, device: bytes) -> channels.Member:
+    """The device's part in the channel. Raises Refused."""
+    for member in await channels.members(tx, ident):
+        if member.device == device:
+            return member
+    if await channels.get(tx, ident) is None:
+        raise Refused(sm.ERROR_UNKNOWN_CHANNEL, "unknown channel: have its state watched first")
+    raise Refused(sm.ERROR_NOT_ALLOWED, "not a channel of this device")

@@ -1,0 +1,261 @@
+"""One session with one device: handshake, requests one at a time, events in between."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+from eth_utils import to_checksum_address
+from perun.wire import WireError, messages
+from perun.wire import service_messages as sm
+from perun.wire.compact import Compact, Contexts
+from perun.wire.msgpack import Reader
+
+from adoption import handshake
+from adoption.config import Config
+from adoption.handlers import Handlers
+from adoption.hub import Hub
+from adoption.keys import Key
+from adoption.links import Link, LinkClosed
+from adoption.store import Store
+from adoption.verify import Refused
+
+log = structlog.get_logger(__name__)
+
+_TEXT = 255  # bytes of UTF-8 that an Error carries
+_MAX_BAD = 16  # undecodable frames before a session ends
+
+
+_Context = tuple[bytes, tuple[object, ...], bytes]
+
+
+class _Known(Contexts):
+    """The device's channels; remembers what was looked for while a message was decoded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.forget()
+
+    def forget(self) -> None:
+        """A new message is about to be decoded."""
+        self.missed = False
+        self.found: set[_Context] = set()
+
+    def find(self, key: bytes) -> _Context | None:
+        found: _Context | None = super().find(key)
+        if found is None:
+            self.missed = True
+        else:
+            self.found.add(found)
+        return found
+
+
+class Session:
+    """Runs until the link closes, or (a serial line) until the device says Hello again."""
+
+    def __init__(
+        self,
+        link: Link,
+        config: Config,
+        store: Store,
+        identity: Key,
+        hub: Hub,
+        handlers: Handlers,
+    ) -> None:
+        self._link = link
+        self._config = config
+        self._store = store
+        self._identity = identity
+        self._hub = hub
+        self._handlers = handlers
+        self._known = _Known()
+        self._reading = Compact(self._known)
+        # Channels that the device named by their handle itself. Others are named in full: a
+        # device that lost its memory can still read what the service says about them.
+        self._shared = Contexts()
+        self._writing = Compact(self._shared)
+        self._out: asyncio.Queue[bytes] = asyncio.Queue(config.limits.outgoing_queue)
+        self._over = asyncio.Event()
+        self._device = b""
+        self.log = log.bind(link=link.name)
+
+    # -- what the hub calls -----------------------------------------------------------------------
+
+    def push(self, event: sm.ChainEvent) -> None:
+        """Send an event. A device that does not read its link loses the session; its Status
+        tells later what it missed."""
+        try:
+            self._out.put_nowait(self._writing.encode(event))
+        except asyncio.QueueFull:
+            self.log.warning("the device does not read: session ended")
+            self._over.set()
+
+    def replace(self) -> None:
+        """The device has a newer session."""
+        self._over.set()
+
+    # -- life -------------------------------------------------------------------------------------
+
+    async def run(self, hello: messages.Hello | None = None) -> messages.Hello | None:
+        """Serve the link from the handshake on.
+
+        hello: one that has been received already. Returns the next Hello of a device that starts
+        anew on the same link, or None when the session is over.
+        """
+        try:
+            await self._shake_hands(hello)
+            return await self._serve()
+        except LinkClosed as error:
+            self.log.info("session ended", reason=str(error))
+        except WireError as error:
+            await self._complain(0, sm.ERROR_MALFORMED, f"broken stream: {error}")
+        except handshake.Refusal as error:
+            self.log.info("refused", reason=error.text)
+            await self._complain(0, error.code, error.text)
+        except TimeoutError:
+            await self._complain(0, sm.ERROR_NOT_ALLOWED, "handshake: too slow")
+        return None
+
+    async def _shake_hands(self, hello: messages.Hello | None) -> None:
+        if hello is None and self._link.lasting:
+            hello = await self._first_hello()  # a serial line may be silent for days
+        async with asyncio.timeout(self._config.limits.handshake_timeout):
+            if hello is None:
+                hello = await self._first_hello()
+            self._device = await handshake.prove(
+                self._link, self._writing, hello, self._identity, self._config
+            )
+        await handshake.admit(self._store, self._config, self._device)
+        self.log = self.log.bind(device=to_checksum_address(self._device))
+
+    async def _first_hello(self) -> messages.Hello:
+        try:
+            first = self._reading.decode(await self._link.recv())
+        except WireError as error:
+            raise handshake.Refusal(sm.ERROR_MALFORMED, f"no valid message: {error}") from error
+        if not isinstance(first, messages.Hello):
+            raise handshake.Refusal(sm.ERROR_NOT_ALLOWED, "no session here: say Hello first")
+        return first
+
+    async def _serve(self) -> messages.Hello | None:
+        self.log.info("session begins")
+        info = sm.ServiceInfo(
+            self._config.chain.chain_id,
+            self._config.chain.adjudicator,
+            self._config.assets(),
+            self._config.policy.min_challenge_duration,
+        )
+        for channel in await self._handlers.channels_of(self._device):
+            self._known.add(*channel)
+        await self._link.send(self._writing.encode(info))
+        self._hub.enter(self._device, self)
+        tasks = {
+            asyncio.create_task(self._write()),
+            asyncio.create_task(self._over.wait()),
+            reader := asyncio.create_task(self._read()),
+        }
+        try:
+            for event in await self._handlers.pending_events(self._device):
+                self.push(event)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+            return reader.result() if reader in done else None
+        finally:
+            self._hub.leave(self._device, self)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _write(self) -> None:
+        while True:
+            body = await self._out.get()
+            try:
+                async with asyncio.timeout(self._config.limits.send_timeout):
+                    await self._link.send(body)
+            except TimeoutError as error:
+                raise LinkClosed("the device does not read") from error
+
+    async def _read(self) -> messages.Hello | None:
+        bad = 0
+        while bad < _MAX_BAD:
+            body = await self._link.recv()
+            try:
+                self._known.forget()
+                message = self._reading.decode(body)
+            except WireError as error:
+                bad += 1
+                await self._undecodable(body, error)
+                continue
+            if isinstance(message, messages.Hello):
+                return message
+            for context in self._known.found:
+                self._shared.add(*context)
+            await self._serve_one(message)
+        self.log.warning("too many frames that are no messages: session ended")
+        return None
+
+    async def _undecodable(self, body: bytes, error: WireError) -> None:
+        code = sm.ERROR_MALFORMED
+        text = f"no valid message: {error}"
+        if self._known.missed:
+            code = sm.ERROR_UNKNOWN_CHANNEL
+            text = f"{error}: send the params with the state"
+        await self._answer(_error(_request_number(body), code, text))
+
+    async def _serve_one(self, message: object) -> None:
+        if isinstance(message, messages.Ping):
+            await self._answer(messages.Pong(message.created))
+            return
+        number = getattr(message, "request", 0)
+        if not self._hub.allows(self._device):
+            await self._answer(
+                _error(number, sm.ERROR_BUSY, "too many requests: try again in a second")
+            )
+            return
+        try:
+            async for answer in self._handlers.serve(self._device, message):
+                await self._answer(answer)
+            self._learn(message)
+        except Refused as error:
+            self.log.info("refused", request=type(message).__name__, reason=error.text)
+            await self._answer(_error(number, error.code, error.text))
+        except Exception:
+            self.log.exception("request failed", request=type(message).__name__)
+            await self._answer(
+                _error(number, sm.ERROR_INTERNAL, "the service failed: try again later")
+            )
+
+    def _learn(self, message: object) -> None:
+        """A channel that came with its params is known by its handle from now on."""
+        params = getattr(message, "params", None)
+        if params is not None:
+            state = message.state  # type: ignore[attr-defined]
+            self._known.add(state.id, state.allocation.assets, state.app)
+
+    async def _answer(self, message: object) -> None:
+        await self._out.put(self._writing.encode(message))
+
+    async def _complain(self, request: int, code: int, text: str) -> None:
+        """Say why before hanging up, if the other end still listens."""
+        try:
+            async with asyncio.timeout(2):
+                await self._link.send(self._writing.encode(_error(request, code, text)))
+        except (LinkClosed, TimeoutError):
+            pass
+
+
+def _error(request: int, code: int, text: str) -> sm.Error:
+    return sm.Error(request, code, text.encode()[:_TEXT].decode(errors="ignore"))
+
+
+def _request_number(body: bytes) -> int:
+    """The number of a request that is otherwise unreadable, or 0."""
+    try:
+        reader = Reader(body)
+        reader.array(2, 32)
+        kind = reader.integer()
+        number: int = reader.integer()
+    except WireError:
+        return 0
+    return number if 50 <= kind <= 53 and number < 2**32 else 0

@@ -1,0 +1,89 @@
+"""Opens the SQLite file and hands out transactions."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from adoption.store import tables
+
+
+class StoreError(RuntimeError):
+    """The file cannot be used; the text says why."""
+
+
+class Store:
+    """The database. `write()` and `read()` are transactions.
+
+    One write runs at a time and sees the newest data from its first statement (BEGIN IMMEDIATE);
+    when its block is left without an exception, everything in it is on the disk (WAL with
+    synchronous=FULL); with one, nothing is.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._writer = _engine(path, "BEGIN IMMEDIATE", size=1)
+        self._reader = _engine(path, "BEGIN", size=4)
+
+    async def open(self, identity: dict[str, str]) -> None:
+        """Make or check the schema. identity: what must be the same as when it was made
+        (the chain, the contracts, the wallet). Raises StoreError."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        wanted = {"schema": str(tables.SCHEMA), **identity}
+        async with self.write() as tx:
+            await tx.run_sync(tables.metadata.create_all)
+            rows = await tx.execute(select(tables.meta.c.key, tables.meta.c.value))
+            found = {row.key: row.value for row in rows}
+            if not found:
+                rows_in = [{"key": key, "value": value} for key, value in wanted.items()]
+                await tx.execute(insert(tables.meta), rows_in)
+            for key, value in found.items():
+                if key in wanted and wanted[key] != value:
+                    raise StoreError(
+                        f"{self.path} belongs to {key} {value}, the configuration says"
+                        f" {wanted[key]}: use another database file"
+                    )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._reader.dispose()
+        await self._writer.dispose()
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that may change things."""
+        async with self._writer.begin() as tx:
+            yield tx
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A consistent view of what is committed."""
+        async with self._reader.connect() as tx:
+            yield tx
+
+
+def _engine(path: Path, begin: str, size: int) -> AsyncEngine:
+    engine = create_async_engine(
+        f"sqlite+aiosqlite:///{path}", pool_size=size, max_overflow=0, pool_timeout=60
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _connected(connection: Any, _record: Any) -> None:
+        # SQLAlchemy begins the transactions, in the mode that is wanted here.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.execute("PRAGMA busy_timeout=30000")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _begin(connection: Any) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine

@@ -87,6 +87,24 @@ def test_deploy_command(anvil, tmp_path):
     anvil.revert(before)
 
 
+def test_deploy_command_refuses(anvil, tmp_path):
+    key = tmp_path / "key"
+    key.write_text("abcd")
+    nowhere = "http://127.0.0.1:1"
+    for text, options in (
+        ("no node answers", ["--rpc", nowhere]),
+        ("no readable key", ["--rpc", anvil.url, "--key-file", str(key)]),
+        ("no readable key", ["--rpc", anvil.url, "--key-file", str(tmp_path / "none")]),
+        ("no address", ["--rpc", anvil.url, "--token-account", "alice"]),
+    ):
+        before = anvil.web3.eth.block_number
+        done = run("deploy", *options)
+        assert done.returncode == 2
+        assert text in done.stderr and "Traceback" not in done.stderr
+        assert "abcd" not in done.stderr
+        assert anvil.web3.eth.block_number == before
+
+
 @pytest.mark.parametrize("command", ["build", "deploy", "gas"])
 def test_help(command):
     assert run(command, "--help").returncode == 0

@@ -43,11 +43,22 @@ def deploy(
     from contracts.deploy import deploy as run
 
     web3 = Web3(HTTPProvider(rpc))
+    if not web3.is_connected():
+        raise typer.BadParameter(f"no node answers at {rpc}", param_hint="--rpc")
     sender = None
     if key_file is not None:
-        payer = Account.from_key(key_file.read_text().strip())
+        try:
+            payer = Account.from_key(key_file.read_text().strip())
+        except (OSError, ValueError) as error:
+            # Not the error's text, which may show what was in the file
+            raise typer.BadParameter("no readable key in it", param_hint="--key-file") from error
         web3.middleware_onion.inject(SignAndSendRawMiddlewareBuilder.build(payer), layer=0)
         sender = payer.address
+    elif not web3.eth.accounts:
+        raise typer.BadParameter("needed: this node has no accounts", param_hint="--key-file")
+    for text in token_account or []:
+        if not Web3.is_address(text):
+            raise typer.BadParameter(f"{text} is no address", param_hint="--token-account")
     tokens = [Web3.to_checksum_address(text) for text in token_account or []]
     text = run(web3, sender, tokens or None).to_json()
     if out is not None:

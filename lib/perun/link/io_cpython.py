@@ -42,28 +42,30 @@ async def open_tcp(host, port):
 
 
 async def open_serial(port, baudrate):
-    """The Stream of a tty, given by its path or by an open descriptor, which it takes over."""
+    """The Stream of a tty: its path, or a descriptor that is set up already and is taken over."""
+    descriptor = _open_tty(port, baudrate) if isinstance(port, str) else port
+    receiving = os.fdopen(descriptor, "rb", 0)
+    sending = os.fdopen(os.dup(descriptor), "wb", 0)  # each transport closes its own
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(_CHUNK)
+    receiver, _ = await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), receiving
+    )
+    sender, protocol = await loop.connect_write_pipe(
+        lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), sending
+    )
+    return Stream(reader, asyncio.StreamWriter(sender, protocol, None, loop), receiver)
+
+
+def _open_tty(path, baudrate):
     import termios
 
     from perun.link.tty import set_raw
 
-    flags = os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK
-    descriptor = os.open(port, flags) if isinstance(port, str) else port
+    descriptor = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
     try:
-        set_raw(descriptor, baudrate)
-        twin = os.dup(descriptor)  # each transport closes its own
-    except termios.error as error:
+        set_raw(descriptor, baudrate, 1)
+    except (termios.error, ValueError) as error:
         os.close(descriptor)
         raise OSError(*error.args)
-    except ValueError:
-        os.close(descriptor)
-        raise
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(_CHUNK)
-    receiver, _ = await loop.connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", 0)
-    )
-    sender, protocol = await loop.connect_write_pipe(
-        lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), os.fdopen(twin, "wb", 0)
-    )
-    return Stream(reader, asyncio.StreamWriter(sender, protocol, None, loop), receiver)
+    return descriptor

@@ -17,9 +17,9 @@ else:
 async def open(port, baudrate=115200, limit=DEFAULT_LIMIT):
     """A link over a serial port. limit: the longest body to accept, bytes. Raises LinkError.
 
-    port: the path of a tty, which is set to raw mode and `baudrate`; on MicroPython also a UART or
+    port: the path of a tty, which is set to raw mode and `baudrate`. On MicroPython also a UART or
     any other non-blocking stream that can be polled, set up by the caller and left open when the
-    link closes; on CPython also the descriptor of a tty.
+    link closes. On CPython also the descriptor of a tty in raw mode, which the link closes.
     """
     name = port if isinstance(port, str) else "serial line"
     try:

@@ -15,16 +15,16 @@ _VTIME, _VMIN = const(5), const(6)
 _ROOM = const(256)
 
 
-def set_raw(descriptor, baudrate):
+def set_raw(descriptor, baudrate, least):
     """Bytes as they are, no echo, no flow control. Raises ValueError for a strange baud rate.
 
-    A read never blocks: it returns what is there.
+    least: how many bytes a read waits for; with 0 it never waits.
     """
     speed = getattr(termios, "B%d" % baudrate, None)
     if speed is None:
         raise ValueError("baud rate %d is not supported" % baudrate)
     control = termios.tcgetattr(descriptor)[6]
-    control[_VMIN] = control[_VTIME] = 0
+    control[_VMIN], control[_VTIME] = least, 0
     flags = _CS8 | _CREAD | _CLOCAL
     termios.tcsetattr(descriptor, termios.TCSANOW, [0, 0, flags, 0, speed, speed, control])
 
@@ -39,7 +39,7 @@ class Tty(io.IOBase):
     def __init__(self, path, baudrate):
         self._file = open(path, "r+b")
         try:
-            set_raw(self._file.fileno(), baudrate)
+            set_raw(self._file.fileno(), baudrate, 0)
         except Exception:
             self._file.close()
             raise

@@ -2,31 +2,28 @@
 
 Writes build/size.json and prints it as a table:
 
-    mpy_flash_bytes     all modules of lib/perun as .mpy files for x64
-    ram_loaded_bytes    heap taken once all of them are imported
-    flash_by_arch       the same flash for each architecture of a board
+    mpy_flash_bytes         all modules of lib/perun as .mpy files for x64
+    ram_loaded_bytes        heap taken once every module is imported, needed or not
+    ram_client_bytes        heap taken by `import perun.client` and what it pulls in
+    ram_built_in_bytes      part of both: the VM's own modules, asyncio above all
+    flash_by_arch           the same flash for each architecture of a board
     firmware_flash_bytes    the applications of firmware/, for x64
-    modules             name -> {"flash", "ram", "lines"}
+    modules                 name -> {"flash", "ram", "lines"}
 
-The RAM is what gc.mem_alloc() says inside the real VM around the import of each
-module, after the modules that it needs itself, so that every module is charged
-for its own code only. `(built-in)` is what the VM's own modules take, asyncio
-above all. The x64 VM has words of 8 bytes, so its bytecode tables and objects
-are up to twice as large as on a board; native code lies outside its heap, but
-inside that of a board. A device that loads fewer modules pays for fewer.
+The RAM is what gc.mem_alloc() says inside the real VM around each import, without
+the imports inside it, so that every module is charged for its own code only. The
+x64 VM has words of 8 bytes, so its tables and objects are up to twice as large as
+on a board; native code lies outside its heap, but inside that of a board.
 """
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from graphlib import TopologicalSorter
 from pathlib import Path
 
 from rich.console import Console
@@ -41,16 +38,47 @@ TOOLS = ROOT / "build" / "venv" / "bin"
 ARCHITECTURES = ("x64", "armv6m", "armv7emsp", "xtensawin", "rv32imc")
 BUILT_IN = "(built-in)"
 
-# Runs in the VM: imports the modules in turn and prints what each one left on the heap.
+# Runs in the VM: imports the modules named by its arguments and prints what each one that
+# was loaded left on the heap. It takes the place of __import__ to see imports in imports.
 WEIGH = """
-import gc, sys
-for step in sys.argv[1:]:
+import gc
+gc.collect()
+before = gc.mem_alloc()
+import asyncio, binascii, builtins, errno, hashlib, json, micropython, os, random, select
+import socket, struct, sys, time
+gc.collect()
+print("(built-in)", gc.mem_alloc() - before)
+
+load, weights, inside, mark = builtins.__import__, {}, [None] * 99, [0, 0]
+
+def charge():
     gc.collect()
-    before = gc.mem_alloc()
-    for name in step.split(","):
-        __import__(name)
-    gc.collect()
-    print(gc.mem_alloc() - before)
+    now = gc.mem_alloc()
+    if inside[mark[0]]:
+        weights[inside[mark[0]]] += now - mark[1]
+    mark[1] = gc.mem_alloc()
+
+def weigh(name, *how):
+    end = 0
+    while end >= 0 and name.startswith("perun"):
+        end = name.find(".", end + 1)
+        part = name[:end] if end > 0 else name
+        if part not in sys.modules:
+            charge()
+            weights[part] = 0
+            mark[0] += 1
+            inside[mark[0]] = part
+            mark[1] = gc.mem_alloc()
+            load(part)
+            charge()
+            mark[0] -= 1
+    return load(name, *how)
+
+builtins.__import__ = weigh
+for name in sys.argv[1:]:
+    weigh(name)
+for name in weights:
+    print(name, weights[name])
 """
 
 
@@ -60,61 +88,20 @@ def module_name(source: Path) -> str:
     return name.removesuffix(".__init__")
 
 
-def imports(source: Path) -> Iterator[str]:
-    """The modules that an import of source imports, and names that may be modules.
-
-    Imports inside functions happen later and do not count.
-    """
-    package = module_name(source).split(".")
-    if source.name != "__init__.py":
-        package.pop()
-    pending: list[ast.AST] = [ast.parse(source.read_text())]
-    while pending:
-        node = pending.pop()
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = ".".join(package[: len(package) + 1 - node.level]) if node.level else ""
-            base = ".".join(part for part in (base, node.module) if part)
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
-        elif not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
-            pending.extend(ast.iter_child_nodes(node))
-
-
-def in_import_order(sources: dict[str, Path]) -> tuple[list[str], list[str]]:
-    """The modules of the library, each after those it needs; and the others they need."""
-    needs: dict[str, set[str]] = {}
-    others: set[str] = set()
-    for name, source in sorted(sources.items()):
-        found = set(imports(source))
-        needs[name] = {other for other in found if other in sources and other != name}
-        others |= {other for other in found if other.split(".")[0] != "perun" and "." not in other}
-        # The parent package is imported first, unless it imports this module itself.
-        parent = name.rpartition(".")[0]
-        if parent in sources and name not in set(imports(sources[parent])):
-            needs[name].add(parent)
-    return list(TopologicalSorter(needs).static_order()), sorted(others)
-
-
-def ram(modules: list[str], others: list[str]) -> dict[str, int]:
-    """The heap that each module takes when it is imported, in bytes."""
-    command = [str(TOOLS / "micropython"), "-X", "heapsize=4m", "-c", WEIGH]
+def ram(*names: str) -> dict[str, int]:
+    """The heap taken by each module that importing the named ones loads, in bytes."""
+    command = [str(TOOLS / "micropython"), "-X", "heapsize=4m", "-c", WEIGH, *names]
     done = subprocess.run(
-        [*command, ",".join(others), *modules],
+        command,
         env={**os.environ, "MICROPYPATH": f"{MPY}:.frozen"},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    lines = done.stdout.splitlines()
-    taken = [int(line) for line in lines if line.lstrip("-").isdigit()]
-    steps = [BUILT_IN, *modules]
-    if done.returncode or len(taken) != len(steps):
-        problem = "\n".join([*lines[len(taken) :], done.stderr])
-        sys.exit(f"size: {steps[len(taken)]} does not import on MicroPython\n{problem}")
-    return dict(zip(steps, taken, strict=True))
+    if done.returncode:
+        sys.exit(f"size: not all modules import on MicroPython\n{done.stdout}{done.stderr}")
+    return {name: int(taken) for name, taken in map(str.split, done.stdout.splitlines())}
 
 
 def flash(arch: str, sources: dict[str, Path]) -> int:
@@ -132,8 +119,7 @@ def flash(arch: str, sources: dict[str, Path]) -> int:
 def measure() -> dict[str, object]:
     """Everything that build/size.json holds."""
     sources = {module_name(path): path for path in LIBRARY.rglob("*.py")}
-    order, others = in_import_order(sources)
-    taken = ram(order, others)
+    client, taken = ram("perun.client"), ram(*sorted(sources))
     with ThreadPoolExecutor() as pool:
         by_arch = dict(
             zip(
@@ -154,6 +140,7 @@ def measure() -> dict[str, object]:
     return {
         "mpy_flash_bytes": sum(module["flash"] for module in modules.values()),
         "ram_loaded_bytes": sum(taken.values()),
+        "ram_client_bytes": sum(client.values()),
         "ram_built_in_bytes": taken[BUILT_IN],
         "flash_by_arch": by_arch,
         "firmware_flash_bytes": sum(mpy.stat().st_size for mpy in applications if mpy.exists()),
@@ -183,6 +170,7 @@ def show(sizes: dict[str, object]) -> None:
     by_arch = sizes["flash_by_arch"]
     assert isinstance(by_arch, dict)
     flash_text = ", ".join(f"{arch} {size}" for arch, size in by_arch.items())
+    console.print(f"RAM after import perun.client: {sizes['ram_client_bytes']}")
     console.print(f"flash by architecture: {flash_text}")
     console.print(f"flash of firmware/: {sizes['firmware_flash_bytes']}")
 

@@ -366,7 +366,18 @@ def test_generation_2_backends():
     body = codec(2).encode(update)
     assert peer.decode(body) == update
     raises(WireError, codec(1).encode, update)
-    raises(WireError, peer.decode, body.replace(b"\x0a\x04\0\0\0\3", b"\x7a\x04\0\0\0\3"))
+
+    def one_asset(*backends):
+        asset = b"\x02\x00\x05\x39\1\0\0\0\x14\0" + HOLDER
+        listed = b"".join([field(1, backend) for backend in backends])
+        allocation = listed + field(2, asset) + field(3, field(1, ROW))
+        state = field(1, bytes(range(32))) + field(4, allocation)
+        return vectors(2)["ping"][:-4] + field(14, field(1, field(1, state)) + field(2, SIG_A))
+
+    ethereum = b"\0\0\0\1"
+    assert peer.decode(one_asset(ethereum)).state.allocation.assets == (ether(1337, HOLDER),)
+    for backends in ((), (ethereum, ethereum), (b"\1",), (b"\0" + ethereum,)):
+        raises(WireError, peer.decode, one_asset(*backends))
     for asset in (
         Asset(5, b"x", 3),
         Asset(0, b"", 3),

@@ -177,7 +177,7 @@ class Reader:
         return self._take(self._number(1, 32))
 
     def array(self, least, most):
-        """The head of an array: its count, within these bounds and covered by what follows."""
+        """The head of an array: its count, within these bounds."""
         tag = self._byte()
         if tag & 0xF0 == _FIXARRAY:
             count = tag & 0x0F
@@ -185,6 +185,6 @@ class Reader:
             count = self._number(2, 16)
         else:
             raise WireError("an array is expected")
-        if not least <= count <= most or count > self._end - self._at:
+        if not least <= count <= most:
             raise WireError("%d values where %d to %d are expected" % (count, least, most))
         return count

@@ -19,15 +19,13 @@ def put_bytes(out, number, data):
 
 
 def varint(raw, at):
-    """(value, where the next byte is) of the varint at raw[at]; below 2**64, at most 10 bytes."""
+    """(value, where the next byte is) of the varint at raw[at], which has at most 10 bytes."""
     value = shift = 0
     while at < len(raw):
         byte = raw[at]
         at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
-            if value >> 64:
-                break
             return value, at
         shift += 7
         if shift == 70:

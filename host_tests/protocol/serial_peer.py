@@ -2,10 +2,12 @@
 
     micropython serial_peer.py PATH MODE
 
-echo    open the tty itself and send every body back, until "stop"
-uart    the same over a stream that the caller has opened, as a board does with its UART
+echo    send every body back, until "stop"
 flood   send until the link takes no more, tell that other tasks still run, then send the rest
 wait    receive, close the link from another task, and tell what recv() raised
+
+With "uart-" before the mode, the link is not opened by the path but over a stream that belongs to
+the caller, as a board does with its UART; after the link is closed a second one uses it again.
 """
 
 import asyncio
@@ -56,15 +58,15 @@ async def wait(link):
 
 async def main(path, mode):
     port = path
-    if mode == "uart":
+    if mode.startswith("uart-"):
         from perun.link.tty import Tty
 
         port = Tty(path, 115200)
     try:
         link = await serial.open(port)
         print("ready")
-        await {"uart": echo, "echo": echo, "flood": flood, "wait": wait}[mode](link)
-        if mode == "uart":
+        await {"echo": echo, "flood": flood, "wait": wait}[mode.replace("uart-", "")](link)
+        if port is not path:
             link = await serial.open(port)
             await link.send(b"still open")
     except LinkError as error:

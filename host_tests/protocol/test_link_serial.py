@@ -98,7 +98,7 @@ async def recv(link: Link) -> bytes:
     return await asyncio.wait_for(link.recv(), SOON)
 
 
-@pytest.mark.parametrize("mode", ["echo", "uart"])
+@pytest.mark.parametrize("mode", ["echo", "uart-echo"])
 async def test_bodies_come_back(line: Line, mode: str) -> None:
     link = await line.open()
     chance = random.Random(1)
@@ -109,7 +109,7 @@ async def test_bodies_come_back(line: Line, mode: str) -> None:
                 assert await recv(link) == body
         await link.send(b"stop")
         assert await recv(link) == b"stop"
-        if mode == "uart":  # the stream still belongs to its owner, who uses it again
+        if mode == "uart-echo":  # the stream still belongs to its owner, who uses it again
             assert await recv(link) == b"still open"
         assert await output(process) == ""
 
@@ -165,8 +165,9 @@ async def test_a_slow_device_slows_the_host(line: Line) -> None:
         await asyncio.wait_for(task, SOON)
 
 
-async def test_closing_wakes_the_device(line: Line) -> None:
-    async with peer(line, "wait") as process:
+@pytest.mark.parametrize("mode", ["wait", "uart-wait"])
+async def test_closing_wakes_the_device(line: Line, mode: str) -> None:
+    async with peer(line, mode) as process:
         assert "closed: " in await output(process)
 
 

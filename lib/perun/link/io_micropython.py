@@ -11,7 +11,8 @@ _CHUNK = const(256)  # bytes that a read takes at most
 class Stream:
     """An asyncio stream with a receive buffer of its own and a close() that wakes its users.
 
-    Without that, MicroPython would poll the closed object and whoever waits for it would hang.
+    Without that, MicroPython would go on polling a closed object, or a UART that stays open, and
+    whoever waits for it could hang.
     """
 
     def __init__(self, stream, close):

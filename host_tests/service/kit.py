@@ -352,7 +352,7 @@ def tokens(chain: Chain, device: Device) -> int:
 
 
 def document(
-    chain: Chain, devices: Iterable[Device], **sections: dict[str, Any]
+    chain: Chain, devices: Iterable[Device], /, **sections: dict[str, Any]
 ) -> dict[str, Any]:
     """A configuration for these devices; sections overrule what stands here."""
     found: dict[str, Any] = {

@@ -51,7 +51,10 @@ class Session:
         self.info = None  # ServiceInfo, the first message of the service
 
     async def run(self):
-        """Read until the link closes; raises LinkError then. Every open request fails with it."""
+        """Read until the link closes (LinkError) or the service ends the session (ServiceError).
+
+        Every open request fails with it.
+        """
         bad = 0
         try:
             while True:
@@ -76,6 +79,9 @@ class Session:
             await self._on_event(message)
         elif kind is ServiceInfo:
             self.info = message
+        elif kind is Error and message.request == 0:
+            # The service ended the session. On a serial line nothing else tells.
+            raise ServiceError(message.code, message.text)
         elif kind in (Ack, Receipt, Status, Error):
             entry = self._waiting.get(message.request)
             if entry:

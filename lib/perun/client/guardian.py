@@ -14,6 +14,8 @@ from perun.link.handshake import handshake
 from perun.wire.compact import Compact
 from perun.wire.messages import ROLE_DEVICE
 from perun.wire.service_messages import (
+    ERROR_BUSY,
+    ERROR_NOT_ALLOWED,
     ERROR_UNKNOWN_CHANNEL,
     EVENT_CONCLUDED,
     EVENT_FUNDED,
@@ -52,8 +54,8 @@ class Guardian:
 
     @property
     def connected(self):
-        """True while there is a session."""
-        return self._session is not None
+        """True while there is a session that the service has agreed to."""
+        return bool(self._session and self._session.info)
 
     # -- requests, queued ---------------------------------------------------------------------
 
@@ -183,6 +185,9 @@ class Guardian:
             if error.code == ERROR_UNKNOWN_CHANNEL and params is None:
                 self._known.discard(handle.id)
                 self.watch(handle, authorize)  # again, with the params
+            elif error.code == ERROR_BUSY:
+                self.watch(handle, authorize)
+                await asyncio.sleep(_FIRST_PAUSE)
             else:
                 self._client.on_event(handle, "watch refused", error.text)
         except LinkError:
@@ -239,7 +244,8 @@ class Guardian:
             try:
                 status = await session.status(handle.id)
             except ServiceError as error:
-                if error.code != ERROR_UNKNOWN_CHANNEL:
+                # Not this device's: the service knows the channel from the peer only.
+                if error.code not in (ERROR_UNKNOWN_CHANNEL, ERROR_NOT_ALLOWED):
                     raise
                 self.watch(handle, True)
                 if handle.phase == FUNDING:

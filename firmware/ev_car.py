@@ -104,7 +104,12 @@ class App:
             if not await self._received(self._paid()):
                 self._console.event("no energy", paid_wh=self._paid())
                 break
-        self._console.event("charged", delivered_wh=self._delivered(), paid_wh=self._paid())
+        self._console.event(
+            "charged",
+            version=channel.version,
+            delivered_wh=self._delivered(),
+            paid_wh=self._paid(),
+        )
         if self._settings["close_when_charged"]:
             await channel.close()
 

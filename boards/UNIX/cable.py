@@ -61,6 +61,5 @@ class Driver(Charger):
     async def _measure(self):
         stream = asyncio.StreamReader(self._socket)
         while True:
-            datagram = await stream.read(8)
-            if datagram == b"\x01":
-                self.count(1)
+            # One byte per Wh; a read may take several datagrams at once.
+            self.count(len(await stream.read(8)))

@@ -1,0 +1,5 @@
+"""`python -m demo`."""
+
+from demo.cli import app
+
+app(prog_name="demo")

@@ -1,0 +1,11 @@
+"""The scenes, in their order. A scene is a file: a name, a title and a coroutine function.
+
+    async def play(world: World) -> Verdict
+
+It runs in a fresh world and says what must be true at its end and what is.
+"""
+
+from demo.scenes import cheat, honest
+from demo.scenes.base import Scene
+
+SCENES: dict[str, Scene] = {scene.name: scene for scene in (honest.SCENE, cheat.SCENE)}

@@ -65,9 +65,11 @@ class Funder:
             if await self._egoistic(member) and not _complete(there, agreement, others):
                 continue
             if await self._deposit(channel, deposit):
+                # What was just deposited counts at once where one confirmation is enough.
+                due.now = self._config.chain.confirmations == 1
                 due.next_block = True
-        # What was just deposited counts at once where one confirmation is enough.
-        due.now = due.next_block and self._config.chain.confirmations == 1
+        # Where it is not, deposits begin to count without a further event.
+        due.next_block |= self._config.chain.confirmations > 1
 
     async def _open_deposits(self, channel: Channel) -> list[Deposit]:
         async with self._store.read() as tx:

@@ -64,6 +64,10 @@ class Hub:
         if self._sessions.get(device) is session:
             del self._sessions[device]
 
+    def connected(self, device: bytes) -> bool:
+        """Has the device a session?"""
+        return device in self._sessions
+
     def publish(self, device: bytes, event: ChainEvent) -> None:
         """Bring an event to the device if it is connected; if not, its Status tells later."""
         session = self._sessions.get(device)

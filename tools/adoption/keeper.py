@@ -39,13 +39,13 @@ class Keeper:
 
     async def visit(self, ident: bytes) -> Due:
         """One look at a channel. Raises ChainError when the node fails: look again later."""
-        due = Due()
         async with self._store.read() as tx:
             channel = await channels.get(tx, ident)
             members = await channels.members(tx, ident)
         if channel is None:
-            return due
+            return Due()
         head = await self._chain.head()
+        due = Due(seen=head.number)
         dispute = await self._chain.dispute(ident)
         await self._remember_holdings(channel, members)
         content = await self._note(channel, members, dispute, head, due)

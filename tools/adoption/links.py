@@ -13,6 +13,7 @@ from typing import Protocol
 from perun.wire.frame import SerialDecoder, TcpDecoder, serial_frame, tcp_frame
 
 _CHUNK = 4096
+_SEND_BUFFER = 32768
 _SERIAL_BACKLOG = 1 << 20  # bytes that may wait for a slow line
 
 
@@ -52,6 +53,8 @@ class TcpLink:
         self.name = f"tcp {peer[0]}:{peer[1]}" if peer else "tcp"
         sock = writer.get_extra_info("socket")
         if sock is not None:
+            # A device that does not read is noticed soon and takes little memory.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
             # A device that vanished is noticed without traffic of our own.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)

@@ -14,9 +14,11 @@ from adoption.store.channels import Member
 class Due:
     """When to look at a channel again, besides when an event of it appears.
 
-    now: at once; next_block: at the next block; at: when the block time reaches it (None: never).
+    now: at once; next_block: at the first block after `seen`, the one that was looked at; at:
+    when the block time reaches it (None: never).
     """
 
+    seen: int = 0
     now: bool = False
     next_block: bool = False
     at: int | None = None

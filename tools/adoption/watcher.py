@@ -76,11 +76,12 @@ class Watcher:
             for channel in await self._follow(head):
                 self.wake(channel)
             self._head = head
-            self._visit_due(head)
+        self._visit_due(head)
 
     def _visit_due(self, head: Block) -> None:
         for channel, due in list(self._due.items()):
-            if due.next_block or (due.at is not None and head.timestamp >= due.at):
+            later = due.next_block and head.number > due.seen
+            if later or (due.at is not None and head.timestamp >= due.at):
                 del self._due[channel]
                 self.wake(channel)
 

@@ -16,7 +16,12 @@ from perun.model import Params, State
 from perun.wire.service_messages import WithdrawalAuth
 from web3 import AsyncHTTPProvider, AsyncWeb3
 from web3.contract import AsyncContract
-from web3.exceptions import ContractLogicError, TransactionNotFound, Web3Exception
+from web3.exceptions import (
+    BadFunctionCallOutput,
+    ContractLogicError,
+    TransactionNotFound,
+    Web3Exception,
+)
 from web3.middleware import ExtraDataToPOAMiddleware
 
 from adoption import encoding
@@ -87,6 +92,17 @@ def rpc_errors() -> Iterator[None]:
 async def _ask(answer: Awaitable[T]) -> T:
     with rpc_errors():
         return await answer
+
+
+async def _past(call: Any, at: int | str) -> Any:
+    """Ask a contract at a block; None for a past block in which it did not exist yet."""
+    with rpc_errors():
+        try:
+            return await call.call(block_identifier=_at(at))
+        except BadFunctionCallOutput:
+            if isinstance(at, int):
+                return None
+            raise
 
 
 def _abi(name: str) -> Any:
@@ -164,8 +180,9 @@ class Chain:
 
     async def dispute(self, channel: bytes, at: int | str = "latest") -> Dispute | None:
         """What is registered for a channel, or None."""
-        call = self.adjudicator.functions.disputes(channel)
-        raw = await _ask(call.call(block_identifier=_at(at)))
+        raw = await _past(self.adjudicator.functions.disputes(channel), at)
+        if raw is None:
+            return None
         timeout, duration, version, phase, state_hash, has_app = raw
         if not any(state_hash):
             return None
@@ -176,7 +193,7 @@ class Chain:
     ) -> int:
         """What an asset holder holds for a participant of a channel."""
         call = self.holders[holder].functions.holdings(encoding.funding_id(channel, participant))
-        return int(await _ask(call.call(block_identifier=_at(at))))
+        return int(await _past(call, at) or 0)
 
     async def allowance(self, token: bytes, owner: bytes, spender: bytes) -> int:
         """How many tokens `spender` may take from `owner`."""

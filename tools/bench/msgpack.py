@@ -29,7 +29,7 @@ PACKAGES = ("umsgpack", "chumicro_msgpack")
 REFUSE = "refuse"
 MESSAGES = {
     "10**18": ("9200cf0de0b6b3a7640000", [0, 10**18]),
-    "5 in nine bytes": ("9200cf0000000000000005", REFUSE),
+    "5 in three bytes": ("9200cd0005", REFUSE),
     "bytes left over": ("92000505", REFUSE),
     "UTF-8 in an overlong form": ("9202a2c080", REFUSE),
     "2000 arrays, one in the other": ("91" * 2000, REFUSE),

@@ -22,13 +22,13 @@ _FIRST_SERVICE = const(48)
 _LAST_SERVICE = const(57)
 
 # Kinds beyond those of `perun.wire.kinds`.
-# key: names a channel; whether b"" may stand for none
+# key: names a channel by its handle or its id
 # list: kind of an item, least and greatest count
 # record: class, check or None, kinds
 # optional: kind, the value that nil stands for
 # known_state: a State without what the context of its channel has
 KINDS = {
-    "key": ("key", False),
+    "key": ("key",),
     "asset": ("record", Asset, kinds.check_asset, ("amount", "holder", "u32")),
     "assets": ("list", "asset", 1, MAX_ASSETS),
     "row": ("list", "amount", PARTICIPANTS, PARTICIPANTS),
@@ -222,9 +222,8 @@ class _Encoder(Writer):
                 raise WireError("a boolean is expected")
             self.boolean(value)
         elif op == "key":
-            if value or not spec[1]:
-                value = self._contexts.key(kinds.check_bin(value, kinds.KINDS["id"]))
-            self.binary(value)
+            kinds.check_bin(value, kinds.KINDS["id"])
+            self.binary(self._contexts.key(value))
         elif op == "optional":
             self._missing = value == spec[2]
             if self._missing:
@@ -293,8 +292,8 @@ class _Decoder(Reader):
         if op == "flag":
             return self.boolean()
         if op == "key":
-            key = self.binary(0 if spec[1] else _HANDLE, _ID)
-            context = self._find(key) if key else None
+            key = self.binary(_HANDLE, _ID)
+            context = self._find(key)
             return context[0] if context else key
         if op == "optional":
             self._missing = self.skip_nil()

@@ -292,11 +292,14 @@ class Protobuf:
         # The values of the fields in `table`; fields that are not in it are passed over.
         values = [None] * len(table)
         for number, value in fields(raw):
-            for i, (known, kind) in enumerate(table):
+            i = 0
+            for known, kind in table:
                 if known == number:
                     values[i] = self._add(values[i], self._spec(kind), value)
-        for i, (_, kind) in enumerate(table):
-            spec = self._spec(kind)
+                    break
+                i += 1
+        for i in range(len(table)):
+            spec = self._spec(table[i][1])
             op = spec[0]
             if op == "list":
                 values[i] = kinds.check_tuple(tuple(values[i] or ()), spec[2], spec[3])

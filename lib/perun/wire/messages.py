@@ -13,7 +13,7 @@ from perun.compat import const
 
 # -- control ----------------------------------------------------------------------------------
 
-Ping = namedtuple("Ping", ("created",))  # Unix time in nanoseconds, int64
+Ping = namedtuple("Ping", ("created",))  # Unix time in nanoseconds, below 2**63
 Pong = namedtuple("Pong", ("created",))
 Shutdown = namedtuple("Shutdown", ("reason",))
 AuthResponse = namedtuple("AuthResponse", ("signature",))  # go-perun's handshake; b"" in gen1

@@ -1,0 +1,73 @@
+"""A service for one station that is measured: it speaks the protocol and believes everything.
+
+What a device sees of it is what it sees of the IoT adoption service: the handshake, signed
+receipts, acknowledgements and events. Behind it there is neither a chain nor a store.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from perun.chain.ethereum import Ethereum
+from perun.link import Link
+from perun.link.handshake import handshake
+from perun.wire import messages
+from perun.wire import service_messages as sm
+from perun.wire.compact import Compact, Contexts
+
+from bench import conversation
+
+
+class Service:
+    """run() serves the link of one device."""
+
+    def __init__(self) -> None:
+        self._chain = Ethereum()
+        self._contexts = Contexts()
+        self._codec = Compact(self._contexts)
+        self._device = b""
+
+    async def run(self, link: Link) -> None:
+        """For ever. Raises LinkError when the link ends."""
+        try:
+            await self._shake_hands(link)
+            while True:
+                request = self._codec.decode(await link.recv())
+                for answer in self._answers(request):
+                    await link.send(self._codec.encode(answer))
+        finally:
+            link.close()
+
+    async def _shake_hands(self, link: Link) -> None:
+        account, chain_id = conversation.SERVICE, conversation.CHAIN_ID
+        role = messages.ROLE_SERVICE
+        hello = await handshake(
+            link, self._codec, self._chain, account, role, chain_id, os.urandom(32)
+        )
+        self._device = hello.address
+        info = sm.ServiceInfo(chain_id, b"\xad" * 20, (conversation.ASSET,), 60)
+        await link.send(self._codec.encode(info))
+
+    def _answers(self, request: Any) -> list[Any]:
+        if isinstance(request, sm.FundRequest):
+            event = sm.ChainEvent(request.state.id, sm.EVENT_FUNDED, 0, 0)
+            return [sm.Ack(request.request), event]
+        if isinstance(request, sm.WatchRequest):
+            return self._watch(request)
+        # Nothing is known before it is watched, and no channel lives longer than the session.
+        number = getattr(request, "request", 0)
+        return [sm.Error(number, sm.ERROR_UNKNOWN_CHANNEL, "unknown: send the params")]
+
+    def _watch(self, request: sm.WatchRequest) -> list[Any]:
+        state = request.state
+        if request.params is not None:
+            self._contexts.add(state.id, state.allocation.assets, state.app)
+        state_hash = self._chain.state_hash(state)
+        answers: list[Any] = [
+            conversation.receipt(request.request, self._device, state, state_hash)
+        ]
+        if state.is_final:
+            kinds = (sm.EVENT_CONCLUDED, sm.EVENT_WITHDRAWN)
+            answers += [sm.ChainEvent(state.id, kind, state.version, 0) for kind in kinds]
+        return answers

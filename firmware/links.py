@@ -6,6 +6,8 @@ from perun.compat import const
 from perun.link import LinkError
 
 _PAUSE = const(1)  # seconds between two tries to reach the peer
+# The longest body to accept, bytes: whatever is said about channels of a few assets fits.
+_LIMIT = const(1024)
 
 
 def service_dialer(settings):
@@ -13,10 +15,10 @@ def service_dialer(settings):
     if settings["tcp"]:
         from perun.link import tcp
 
-        return lambda: tcp.connect(settings["tcp"]["host"], settings["tcp"]["port"])
+        return lambda: tcp.connect(settings["tcp"]["host"], settings["tcp"]["port"], _LIMIT)
     from perun.link import serial
 
-    return lambda: serial.open(settings["serial"]["path"], settings["serial"]["baud"])
+    return lambda: serial.open(settings["serial"]["path"], settings["serial"]["baud"], _LIMIT)
 
 
 class Peering:
@@ -35,7 +37,7 @@ class Peering:
 
         if self._settings["listen"]:
             here = self._settings["listen"]
-            server = await tcp.serve(here["host"], here["port"], self._client.accept)
+            server = await tcp.serve(here["host"], here["port"], self._client.accept, _LIMIT)
             self._console.event("listening", port=here["port"])
             await server.wait_closed()
             raise LinkError("the listener ended")
@@ -46,7 +48,7 @@ class Peering:
     async def _dial(self, tcp):
         there = self._settings["dial"]
         try:
-            link = await tcp.connect(there["host"], there["port"])
+            link = await tcp.connect(there["host"], there["port"], _LIMIT)
             peer = await self._client.connect(link, self._settings["address"])
         except OSError as error:
             self._console.event("peer unreachable", text=str(error))

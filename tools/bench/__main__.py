@@ -19,7 +19,7 @@ OUTPUT = Path(__file__).resolve().parents[2] / "build" / "bench.json"
 
 Progress = Callable[[str], None]
 
-app = typer.Typer(pretty_exceptions_show_locals=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
 console = Console()
 
 
@@ -44,21 +44,22 @@ def main(
     results: dict[str, Any] = {}
     missing: dict[str, str] = {}
     failed = False
-    for section, measure in _MEASURES:
+    for section, keys, measure in _MEASURES:
         if only not in (None, section):
             continue
         with _progress(section) as progress:
             try:
-                results.setdefault(section.value, {}).update(measure(progress, missing))
+                found = measure(progress, missing)
+                results.setdefault(section.value, {}).update(found)
+                continue
             except Unavailable as error:
-                missing[section.value] = str(error)
-            except Failed as error:
-                failed = True
-                missing[section.value] = f"failed: {error}"
+                reason = str(error)
             except Exception as error:
                 failed = True
-                missing[section.value] = f"failed: {error!r}"
-                console.print_exception()
+                reason = f"failed: {error or repr(error)}"
+                if not isinstance(error, Failed):
+                    console.print_exception()
+            missing.update(dict.fromkeys(keys, reason))
     results["missing"] = missing
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(results, indent=2) + "\n")
@@ -85,8 +86,8 @@ def _payment(progress: Progress, missing: dict[str, str]) -> dict[str, Any]:
     try:
         found = counter.find()
     except Unavailable as error:
-        missing["device.payment.instructions_x64"] = str(error)
-        missing["device.part.*.instructions_x64"] = str(error)
+        for works in ("payment", *(f"payment.{side}" for side in device.SIDES), "part.*"):
+            missing[f"device.{works}.instructions_x64"] = str(error)
     return dict(device.measure(found, progress))
 
 
@@ -103,11 +104,14 @@ def _contracts(progress: Progress, _: dict[str, str]) -> dict[str, Any]:
     return {"gas": gas.measure()}
 
 
-_MEASURES: tuple[tuple[Section, Callable[[Progress, dict[str, str]], dict[str, Any]]], ...] = (
-    (Section.WIRE, _wire),
-    (Section.DEVICE, _payment),
-    (Section.DEVICE, _station),
-    (Section.CONTRACTS, _contracts),
+_Measure = Callable[[Progress, dict[str, str]], dict[str, Any]]
+
+# Section, the keys that are missing when it cannot be measured, how it is measured.
+_MEASURES: tuple[tuple[Section, tuple[str, ...], _Measure], ...] = (
+    (Section.WIRE, ("wire",), _wire),
+    (Section.DEVICE, ("device.payment", "device.part"), _payment),
+    (Section.DEVICE, ("device.peak_heap_bytes", "device.live_heap_bytes"), _station),
+    (Section.CONTRACTS, ("contracts.gas",), _contracts),
 )
 
 

@@ -32,7 +32,7 @@ def _wire(wire: dict[str, dict[str, int]]) -> Table:
 
 
 def _costs(device: dict[str, Any]) -> Table:
-    table = _table("a payment on the x64 VM", "work", "instructions", "garbage in bytes")
+    table = _table("a payment, x64 VM", "work", "instructions", "garbage in bytes")
     payment = device["payment"]
     sides = {name: costs for name, costs in payment.items() if isinstance(costs, dict)}
     for name, costs in {"payment": payment, **sides, **device["part"]}.items():
@@ -42,9 +42,9 @@ def _costs(device: dict[str, Any]) -> Table:
 
 
 def _heap(device: dict[str, Any]) -> Table:
-    table = _table("heap of a charging station on the x64 VM", "", "bytes")
+    table = _table("heap of a station", "", "bytes")
     for key in ("peak_heap_bytes", "live_heap_bytes"):
-        table.add_row(key.removesuffix("_bytes").replace("_", " "), _number(device[key]))
+        table.add_row(key.removesuffix("_bytes").replace("_", " "), _number(device.get(key)))
     return table
 
 

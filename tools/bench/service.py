@@ -7,7 +7,7 @@ receipts, acknowledgements and events. Behind it there is neither a chain nor a 
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, NoReturn
 
 from perun.chain.ethereum import Ethereum
 from perun.link import Link
@@ -28,7 +28,7 @@ class Service:
         self._codec = Compact(self._contexts)
         self._device = b""
 
-    async def run(self, link: Link) -> None:
+    async def run(self, link: Link) -> NoReturn:
         """For ever. Raises LinkError when the link ends."""
         try:
             await self._shake_hands(link)

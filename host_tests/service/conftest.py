@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from adoption.service import Service
 from chainkit import Chain, anvil, chain, deployment
 from service import kit
@@ -33,6 +34,7 @@ async def start(chain: Chain, tmp_path: Path) -> AsyncIterator[Start]:
         await asyncio.wait({task, ready}, timeout=10, return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
         if task.done():
+            running.pop()
             task.result()
         assert service.ready.is_set()
         return service
@@ -48,6 +50,13 @@ async def start(chain: Chain, tmp_path: Path) -> AsyncIterator[Start]:
     yield start_one
     for service, _ in running:
         await stop(service)
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[None]:
+    """A test of the command line leaves no settings behind."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

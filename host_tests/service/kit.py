@@ -7,6 +7,9 @@ frames and the compact codec are those of a real device.
 from __future__ import annotations
 
 import asyncio
+import inspect
+import itertools
+import os
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -80,8 +83,6 @@ class SerialWire:
         await self.raw(serial_frame(body))
 
     async def raw(self, data: bytes) -> None:
-        import os
-
         loop = asyncio.get_running_loop()
         while data:
             try:
@@ -93,8 +94,6 @@ class SerialWire:
                 loop.remove_writer(self.fd)
 
     async def recv(self) -> bytes:
-        import os
-
         loop = asyncio.get_running_loop()
         while not self.bodies:
             ready = loop.create_future()
@@ -107,8 +106,6 @@ class SerialWire:
         return self.bodies.pop(0)
 
     def close(self) -> None:
-        import os
-
         os.close(self.fd)
 
 
@@ -222,10 +219,12 @@ class Device:
 
     async def until_stage(self, deal: Deal, stage: int, timeout: float = 10) -> Any:
         """The Status once the channel is in this stage."""
-        async with asyncio.timeout(timeout):
-            while (status := await self.status(deal)).stage != stage:
-                await asyncio.sleep(0.02)
-        return status
+
+        async def reached() -> Any:
+            status = await self.status(deal)
+            return status if status.stage == stage else None
+
+        return await until(reached, timeout)
 
 
 @dataclass
@@ -293,7 +292,7 @@ class Deal:
             self.auth(device, asset, row[index]) for asset, row in enumerate(rows) if row[index]
         )
 
-    # -- what others do on the chain -----------------------------------------------------------------
+    # -- what others do on the chain --------------------------------------------------------------
 
     def deposit(self, device: Device, amount: int | None = None, asset: int = 0) -> None:
         """Somebody else than the service deposits for a participant."""
@@ -399,8 +398,13 @@ def parse(found: dict[str, Any], folder: Path) -> Config:
     return configuration.parse(found, folder)
 
 
-async def until(condition: Any, timeout: float = 10) -> None:
-    """Wait until something is true."""
+async def until(condition: Any, timeout: float = 10) -> Any:
+    """Ask again and again, until the answer is true; returns it."""
     async with asyncio.timeout(timeout):
-        while not condition():
+        for _ in itertools.count():
+            answer = condition()
+            if inspect.isawaitable(answer):
+                answer = await answer
+            if answer:
+                return answer
             await asyncio.sleep(0.02)

@@ -155,7 +155,7 @@ async def test_device_that_does_not_read(chain, start, cars):
 async def test_serial(chain, start, cars, line):
     """A whole life over a serial line, with noise between the frames."""
     wire, path = line
-    service = await start(*cars, service={"serial": [{"path": path, "baud": 115200}]})
+    await start(*cars, service={"serial": [{"path": path, "baud": 115200}]})
     await wire.raw(b"booting...\r\n\x00\x07MPY: soft reboot\r\n")
     info = await cars[0].connect(wire)
     assert info.chain_id == chain.web3.eth.chain_id

@@ -65,8 +65,7 @@ class Process:
         self.process.start()
 
     async def ended(self):
-        while self.process.is_alive():
-            await asyncio.sleep(0.02)
+        await until(lambda: not self.process.is_alive(), 300)
         return self.process.exitcode
 
     async def supervise(self):

@@ -66,6 +66,15 @@ async def test_equivocation(desk, cars):
     assert found["evidence"] == [4] * 8
 
 
+async def test_equivocation_about_version_zero(desk, cars):
+    """Also when it comes as a request for funding."""
+    service, deal = desk
+    await cars[0].watch(deal, deal.state(0))
+    other = deal.state(0, ((49, 31), (7, 0)))
+    refused(await cars[0].fund(deal, state=other, sigs=deal.sigs(other)), sm.ERROR_EQUIVOCATION)
+    assert held(service)["evidence"] == [0]
+
+
 async def test_nothing_follows_a_final_state(desk, cars):
     _, deal = desk
     await cars[0].watch(deal, deal.state(4, final=True))

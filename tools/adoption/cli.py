@@ -51,9 +51,10 @@ def serve(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log decisions too.")] = False,
 ) -> None:
     """Run the service until SIGINT or SIGTERM."""
+    loaded = _load(config)
     _set_up_logs(log_json, verbose)
     try:
-        asyncio.run(_serve(_load(config)))
+        asyncio.run(_serve(loaded))
     except (keys.BadKey, WrongChain, StoreError, OSError, ValueError) as error:
         raise _failure(str(error)) from error
 

@@ -4,6 +4,7 @@ background, so an answer never waits for a block."""
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from perun.wire import service_messages as sm
@@ -74,29 +75,34 @@ class Handlers:
             self._config, params, ident, request.state, request.sigs
         )
         offered = Signed(request.state, hashed, tuple(request.sigs))
-        try:
-            async with self._store.write() as tx:
-                known = await channels.get(tx, ident)
-                news = requests.judge_state(known, offered)
-                await self._check_auths(tx, known, offered, request, device)
-                if news is News.NEW:
-                    await self._check_room(tx, device)
-                    await channels.create(tx, ident, params, offered)
-                elif news is News.NEWER:
-                    await channels.hold(tx, ident, offered)
-                await self._join(tx, known, ident, request.participant, device)
-                await self._keep_auths(tx, known, offered, request)
-        except Refused as error:
-            if error.code == sm.ERROR_EQUIVOCATION:
-                async with self._store.write() as tx:
-                    limit = self._config.limits.evidence_per_channel
-                    await channels.accuse(tx, ident, offered, limit)
-            raise
+        async with self._accusing(offered), self._store.write() as tx:
+            known = await channels.get(tx, ident)
+            news = requests.judge_state(known, offered)
+            await self._check_auths(tx, known, offered, request, device)
+            if news is News.NEW:
+                await self._check_room(tx, device)
+                await channels.create(tx, ident, params, offered)
+            elif news is News.NEWER:
+                await channels.hold(tx, ident, offered)
+            await self._join(tx, known, ident, request.participant, device)
+            await self._keep_auths(tx, known, offered, request)
         self._wake(ident)
         version = offered.state.version
         transcript = sm.receipt_transcript(device, ident, version, hashed)
         signature = self._identity.sign_bytes(transcript)
         return sm.Receipt(request.request, ident, version, hashed, signature)
+
+    @asynccontextmanager
+    async def _accusing(self, offered: Signed) -> AsyncIterator[None]:
+        """Keeps the second state of a version as evidence when it is refused as such."""
+        try:
+            yield
+        except Refused as error:
+            if error.code == sm.ERROR_EQUIVOCATION:
+                limit = self._config.limits.evidence_per_channel
+                async with self._store.write() as tx:
+                    await channels.accuse(tx, offered.state.id, offered, limit)
+            raise
 
     async def _identify(self, request: sm.WatchRequest) -> tuple[bytes, Any]:
         """The channel's id and params, from the request or from the store."""
@@ -154,7 +160,7 @@ class Handlers:
         hashed = verify.check_signed_state(self._config, params, ident, state, request.sigs)
         verify.check_agreement(state, agreement)
         offered = Signed(state, hashed, tuple(request.sigs))
-        async with self._store.write() as tx:
+        async with self._accusing(offered), self._store.write() as tx:
             known = await channels.get(tx, ident)
             planned = any(
                 deposit.participant == request.participant

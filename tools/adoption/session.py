@@ -131,6 +131,8 @@ class Session:
     async def _first_hello(self) -> messages.Hello:
         try:
             first = self._reading.decode(await self._link.recv())
+            while isinstance(first, sm.Error):  # a line may echo what the service said
+                first = self._reading.decode(await self._link.recv())
         except WireError as error:
             raise handshake.Refusal(sm.ERROR_MALFORMED, f"no valid message: {error}") from error
         if not isinstance(first, messages.Hello):
@@ -147,7 +149,7 @@ class Session:
         )
         for channel in await self._handlers.channels_of(self._device):
             self._known.add(*channel)
-        await self._link.send(self._writing.encode(info))
+        await self._answer(info)
         self._hub.enter(self._device, self)
         tasks = {
             asyncio.create_task(self._write()),
@@ -207,6 +209,8 @@ class Session:
         if isinstance(message, messages.Ping):
             await self._answer(messages.Pong(message.created))
             return
+        if isinstance(message, sm.Error):
+            return  # never answered, or two ends (or an echoing line) would not come to rest
         number = getattr(message, "request", 0)
         if not self._hub.allows(self._device):
             await self._answer(

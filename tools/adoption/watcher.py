@@ -64,6 +64,9 @@ class Watcher:
                 except (ChainError, Reverted) as error:
                     failures += 1
                     log.warning("the chain cannot be reached", error=str(error))
+                except Exception:
+                    failures += 1
+                    log.exception("following the chain failed")
                 await asyncio.sleep(_pause(self._config.chain.poll_interval, failures))
         finally:
             await self._stop()

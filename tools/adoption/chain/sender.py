@@ -50,8 +50,7 @@ class Sender:
         self._store = store
         self._key = key
         self._limits = chain.config.chain
-        self._lock = asyncio.Lock()
-        self._ticking = asyncio.Lock()
+        self._lock = asyncio.Lock()  # one at a time changes the outbox
         self._waiting: dict[str, asyncio.Future[Outcome]] = {}
         self._resumed = False
         self._missing: dict[str, int] = {}  # job -> since which block its nonce is used up
@@ -88,7 +87,7 @@ class Sender:
 
     async def tick(self) -> None:
         """Look after all jobs: receipts, confirmations, fees, retransmission."""
-        async with self._ticking:
+        async with self._lock:
             async with self._store.read() as tx:
                 jobs = await outbox.jobs(tx)
             if not jobs:

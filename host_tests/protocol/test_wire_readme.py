@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import wire_samples
 from perun.wire import compact, compact_service, compact_subchannel, kinds
 
 README = Path(compact.__file__).with_name("README.md")
@@ -28,6 +29,11 @@ def test_messages():
             pairs = zip(message._fields, fields, strict=True)
             actual[number] = (message.__name__, ", ".join(f"{n}: {kind}" for n, kind in pairs))
     assert described == actual
+
+
+def test_the_samples_have_every_message():
+    known = {message for table in TABLES for message, _, _ in table.MESSAGES.values()}
+    assert {type(message) for message in wire_samples.PERUN + wire_samples.OURS} == known
 
 
 def test_kinds():

@@ -161,4 +161,6 @@ def own_messages():
         st.builds(s.Receipt, U32, CHANNEL, U64, ID, SIG),
         st.builds(s.Status, U32, CHANNEL, U64, ID, U8, version, U64, amounts, version),
         st.builds(s.Error, U32, U8, TEXT),
+        st.builds(s.StateRequest, U32, ID),
+        st.builds(s.HeldState, U32, states(asset), SIGS),
     )

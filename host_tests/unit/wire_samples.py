@@ -94,4 +94,8 @@ OURS = (
     s.Status(8, CHANNEL, 9, b"\x44" * 32, s.STAGE_OPEN, -1, 0, (), -1),
     s.Status(9, CHANNEL, 9, b"\x44" * 32, s.STAGE_DISPUTE, 0, 1700000000, (ETHER,), 9),
     s.Error(0, s.ERROR_BUDGET, "over the budget"),
+    s.StateRequest(10, CHANNEL),
+    s.HeldState(10, FULL, (SIG, SIG_2)),
+    s.StateRequest(8, CHANNEL),
+    s.HeldState(8, state(4711), (SIG, SIG_2)),
 )

@@ -19,7 +19,7 @@ _ID = const(32)
 _FIRST_SUBCHANNEL = const(6)
 _LAST_SUBCHANNEL = const(13)
 _FIRST_SERVICE = const(48)
-_LAST_SERVICE = const(57)
+_LAST_SERVICE = const(59)
 
 # Kinds beyond those of `perun.wire.kinds`.
 # key: names a channel by its handle or its id

@@ -32,4 +32,6 @@ MESSAGES = {
         ("u32", "id", "u64", "id", "u8", "maybe_version", "u64", "amounts", "maybe_version"),
     ),
     57: (service.Error, None, ("u32", "u8", "text")),
+    58: (service.StateRequest, None, ("u32", "id")),
+    59: (service.HeldState, None, ("u32", "state", "sigs")),
 }

@@ -51,6 +51,8 @@ WatchRequest = namedtuple(
 DisputeRequest = namedtuple("DisputeRequest", ("request", "channel_id"))
 # What do you hold for this channel? b"" asks for all channels: one Status each, then an Ack.
 StatusRequest = namedtuple("StatusRequest", ("request", "channel_id"))
+# Give back the state that you guard: a device that was restored from an old backup asks.
+StateRequest = namedtuple("StateRequest", ("request", "channel_id"))
 
 # -- service to device, answers ------------------------------------------------------------------
 
@@ -76,6 +78,8 @@ Status = namedtuple(
         "authorized",
     ),
 )
+# Answer to StateRequest: the newest state held, with both signatures.
+HeldState = namedtuple("HeldState", ("request", "state", "sigs"))
 # request: 0 when no request is to blame; code: ERROR_*; text: what is wrong and what to do.
 Error = namedtuple("Error", ("request", "code", "text"))
 

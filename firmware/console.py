@@ -43,7 +43,7 @@ class Console:
     def __init__(self, mode="text", write=print):
         self._json = mode == "json"
         self._write = write
-        self.commands = {}  # name -> (coroutine function of the words that follow, help)
+        self.commands = {}  # name -> coroutine function of the words that follow
 
     def event(self, event, **fields):
         """Something happened. event: a text; fields: values, also bytes, lists and dicts."""
@@ -74,11 +74,10 @@ class Console:
         except UnicodeError:
             words = ["?"]
         if len(line) > _MAX_LINE or not words or words[0] not in self.commands:
-            texts = ["%s: %s" % (name, self.commands[name][1]) for name in sorted(self.commands)]
-            self.event("commands", known=texts)
+            self.event("commands", known=sorted(self.commands))
             return
         try:
-            await self.commands[words[0]][0](*words[1:])
+            await self.commands[words[0]](*words[1:])
         except Exception as error:  # a wrong command must not end the console
             self.event("error", command=words[0], text=str(error) or repr(error))
 

@@ -55,8 +55,8 @@ class App:
         return (("charger", self.charger.run), ("charging", self._serve_orders))
 
     def commands(self):
-        """What the console obeys: name -> (coroutine function, help)."""
-        return {"charge": (self.charge, "WH buys that much energy")}
+        """What the console obeys: name -> coroutine function of the words that follow."""
+        return {"charge": self.charge}
 
     def energy_off(self):
         """A car has no relay: not paying is what stops the energy."""

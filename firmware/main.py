@@ -95,12 +95,13 @@ class Device:
     # -- commands ---------------------------------------------------------------------------------
 
     def _commands(self):
+        """Name -> coroutine function of the words that follow."""
         return {
-            "status": (self._show_status, "shows everything"),
-            "close": (self._close, "settles the open channels with their peers"),
-            "dispute": (self._dispute, "settles the open channels without their peers"),
-            "export": (self._export, "shows the newest signed state of each channel"),
-            "stop": (self._halt, "ends the program"),
+            "status": self._show_status,
+            "close": self._close,
+            "dispute": self._dispute,
+            "export": self._export,
+            "stop": self._halt,
         }
 
     def _address(self):
@@ -139,14 +140,17 @@ class Device:
         return [c for c in self.client.channels.values() if ACTING <= c.phase < FINAL]
 
     async def _close(self):
+        """Settle the open channels together with their peers."""
         for channel in self._open_channels():
             await channel.close()
 
     async def _dispute(self):
+        """Settle the open channels without their peers."""
         for channel in self._open_channels():
             await channel.dispute()
 
     async def _export(self):
+        """Show the newest signed states: with them anybody can settle on chain."""
         for channel in list(self.client.channels.values()):
             state, sigs = channel.machine.current
             self.console.event("export", params=channel.machine.params, state=state, sigs=sigs)
@@ -166,6 +170,7 @@ def _prepare():
     account = identity.load(store)
     for name in ("config", "identity"):
         del sys.modules[name]
+    gc.collect()
     return settings, account, store
 
 
@@ -176,12 +181,12 @@ def main():
     console = Console()
     try:
         settings, account, store = _prepare()
-        gc.collect()
         console = Console(settings["console"])
         device = Device(settings, account, store, console)
     except (ValueError, StoreError) as error:  # also ConfigError and IdentityError
         console.event("error", text=str(error))
         raise SystemExit(2)
+    del settings
     gc.collect()
     try:
         asyncio.run(device.run())

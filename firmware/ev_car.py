@@ -7,7 +7,7 @@ lose is one slice, and it stops by itself when energy stays away.
 import asyncio
 
 from charger import load as load_charger
-from perun.channel import FINAL, FUNDING, WITHDRAWN_EVENT
+from perun.channel import ACTING, FINAL, FUNDING, WITHDRAWN_EVENT
 from perun.client.handle import ClientError
 from perun.link import LinkError
 from tariff import cost, earned, energy
@@ -45,6 +45,7 @@ class App:
         self._channel = None
         self._meter_start = 0  # what the meter showed when the channel began
         self._settled = 0  # spent with channels that are settled
+        self._trouble = None  # why the channel does not open
         client.on_event = self._on_event
         for channel in client.channels.values():
             if FUNDING <= channel.phase < FINAL:
@@ -97,7 +98,8 @@ class App:
     async def _charge(self):
         channel = self._channel
         if not channel or channel.phase >= FINAL:
-            channel = await self._open()
+            channel = await self._propose()
+        await self._opened(channel)
         goal = self._paid() + self._wanted
         while self._paid() < goal:
             await self._buy(channel, min(self._paid() + self._settings["slice_wh"], goal))
@@ -113,15 +115,21 @@ class App:
         if self._settings["close_when_charged"]:
             await channel.close()
 
-    async def _open(self):
+    async def _propose(self):
         settings = self._settings
         peer = await self._peering.peer()
         deposits = [(settings["deposit"], settings["station_deposit"])]
         deposits += [(0, 0)] * (len(self._client.limits.assets) - 1)
         channel = await self._client.propose(peer, deposits, settings["challenge_duration"])
         self._begin(channel)
-        await channel.opened()
         return channel
+
+    async def _opened(self, channel):
+        """Wait for the money; the service may refuse or fail to deposit."""
+        while channel.phase < ACTING:  # noqa: ASYNC110 - two things may happen
+            if self._trouble:
+                raise ClientError("%s: %s" % self._trouble)
+            await asyncio.sleep(0.1)
 
     async def _buy(self, channel, total_wh):
         """Pay so much that `total_wh` are paid since the channel's start."""
@@ -143,6 +151,7 @@ class App:
 
     def _begin(self, channel):
         self._channel = channel
+        self._trouble = None
         # After a restart what was paid counts as delivered, as it does at the station.
         self._meter_start = self.charger.wh - self._paid()
 
@@ -154,6 +163,8 @@ class App:
 
     def _on_event(self, channel, kind, detail):
         self._console.event("channel", id=channel.id[:4], kind=kind, detail=detail)
-        if kind == WITHDRAWN_EVENT:
+        if kind in ("funding refused", "funding failed"):
+            self._trouble = (kind, detail)
+        elif kind == WITHDRAWN_EVENT:
             self._settled -= earned(channel)
             self._client.forget(channel)

@@ -250,3 +250,23 @@ async def test_large_amounts(chain, start, cars):
     for device in cars:
         await device.event(sm.EVENT_WITHDRAWN)
     assert [kit.wealth(chain, device) for device in cars] == [1, 90 * ETHER]
+
+
+async def test_concluded_while_funding(chain, start, cars):
+    """Somebody concludes before the funding is complete: the unused budget is free again."""
+    service = await start(cars[1])
+    station = cars[1]
+    await station.dial(port(service))
+    deal = Deal(chain, cars, [kit.eth(chain)], ((50, 30),))
+    final = deal.state(1, final=True)
+    params, state, sigs = deal.signed(final)
+    chain.send(chain.adjudicator.functions.concludeFinal(params, state, sigs))
+    assert isinstance(await station.fund(deal), sm.Ack)
+
+    def spent():
+        found = status.read(service.config.service.database)
+        return found["channels"][0]["closed"] and found["devices"][0]["budgets"]
+
+    budgets = await until(spent)
+    assert [one["spent"] for one in budgets.values()] == [0, 0]
+    assert deal.holdings(station) == 0

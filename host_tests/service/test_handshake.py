@@ -131,6 +131,14 @@ async def test_open_registration(chain, start, cars):
     assert isinstance(await device.fund(deal), sm.Ack)
 
 
+async def test_open_registration_is_not_endless(start, cars):
+    service = await start(policy={"open_registration": True}, limits={"open_devices": 1})
+    await cars[0].dial(port(service))
+    with pytest.raises(AssertionError, match="registration is full"):
+        await cars[1].dial(port(service))
+    await cars[0].dial(port(service))
+
+
 @pytest.mark.parametrize("frames", [0, 1])
 async def test_silent_stranger(start, cars, frames):
     """Neither before nor after its Hello can a stranger hold the line."""

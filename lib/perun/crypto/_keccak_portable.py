@@ -5,7 +5,12 @@ The steps and their names are those of FIPS 202, section 3.2.
 
 import struct
 
+from perun.compat import const
+
 NAME = "portable"
+
+_RATE = const(136)
+_AT = const(200)
 
 _LANES = "<25Q"
 _MASK = 0xFFFFFFFFFFFFFFFF
@@ -66,16 +71,26 @@ _MOVES = (
 )
 
 
-def absorb(state, at, data, start, count):
-    """XOR data[start : start + count] into the state from byte `at` on."""
-    old = int.from_bytes(state[at : at + count], "little")
-    new = int.from_bytes(data[start : start + count], "little")
-    state[at : at + count] = (old ^ new).to_bytes(count, "little")
+def absorb(sponge, data, count):
+    """XOR `count` bytes of `data` into `sponge`, permuting it whenever a block is full."""
+    at = sponge[_AT]
+    start = 0
+    while start < count:
+        length = min(count - start, _RATE - at)
+        old = int.from_bytes(sponge[at : at + length], "little")
+        new = int.from_bytes(data[start : start + length], "little")
+        sponge[at : at + length] = (old ^ new).to_bytes(length, "little")
+        start += length
+        at += length
+        if at == _RATE:
+            permute(sponge)
+            at = 0
+    sponge[_AT] = at
 
 
 def permute(state):
-    """Apply Keccak-f[1600] to the 200 bytes of the state."""
-    lanes = list(struct.unpack(_LANES, state))
+    """Apply Keccak-f[1600] to the first 200 bytes."""
+    lanes = list(struct.unpack_from(_LANES, state))
     for constant in _ROUND_CONSTANTS:
         _theta(lanes)
         moving = lanes[1]

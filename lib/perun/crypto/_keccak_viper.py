@@ -64,16 +64,6 @@ del _round_constants, _fetch_table  # their work is done: the RAM is free again
 
 
 @micropython.viper
-def absorb(state: ptr8, at: int, data: ptr8, start: int, count: int):
-    """XOR data[start : start + count] into the state from byte `at` on."""
-    end = at + count
-    while at < end:
-        state[at] = state[at] ^ data[start]
-        at += 1
-        start += 1
-
-
-@micropython.viper
 def permute(a: ptr32):
     """Apply Keccak-f[1600] to the 200 bytes of the state."""
     # Viper keeps only its first locals in registers: the hot pointers are named first.
@@ -154,3 +144,20 @@ def permute(a: ptr32):
         a[1] = a[1] ^ constants[1]
         constants = ptr32(int(constants) + 8)
         rounds -= 1
+
+
+@micropython.viper
+def absorb(sponge, data: ptr8, count: int):
+    """XOR `count` bytes of `data` into `sponge`, permuting it whenever a block is full."""
+    state = ptr8(sponge)
+    at = int(state[200])
+    i = 0
+    while count:
+        state[at] = state[at] ^ data[i]
+        count -= 1
+        i += 1
+        at += 1
+        if at == 136:
+            permute(sponge)
+            at = 0
+    state[200] = at

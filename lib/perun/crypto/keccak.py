@@ -7,57 +7,53 @@ word without ever being built.
 
 from perun.compat import const, native_module
 
-_kernel = native_module("perun.crypto._keccak_viper")
-if _kernel is None:
+_kernel = native_module("perun.crypto._keccak_thumb") or native_module(
+    "perun.crypto._keccak_viper"
+)
+if not _kernel:
     from perun.crypto import _keccak_portable as _kernel
 
-BACKEND = _kernel.NAME  # "viper" or "portable"
+_absorb = _kernel.absorb
+BACKEND = _kernel.NAME  # "asm_thumb", "viper" or "portable"
 
+# A sponge is one buffer, so that a kernel needs nothing else: the state, then the place of the
+# next byte in its block.
 _RATE = const(136)
-_STATE = const(200)
-_CLOSED = const(-1)
+_AT = const(200)
+_SPONGE = const(201)
+_CLOSED = const(255)  # a place that no block has
+
+_BYTES_LIKE = (bytes, bytearray, memoryview)
+_LAST = b"\x80"  # the last bit of the padding, which fills the block
 
 
 class _Sponge:
     _PADDING = 0
 
     def __init__(self):
-        self._state = bytearray(_STATE)
-        self._at = 0
+        self._sponge = bytearray(_SPONGE)
 
     def update(self, data):
         """Absorb bytes, a bytearray or a memoryview of bytes.
 
         Raises TypeError for anything else and ValueError after digest().
         """
-        if not isinstance(data, (bytes, bytearray, memoryview)):
+        if not isinstance(data, _BYTES_LIKE):
             raise TypeError("bytes expected")
-        at = self._at
-        if at == _CLOSED:
+        sponge = self._sponge
+        if sponge[_AT] == _CLOSED:
             raise ValueError("update after digest")
-        state = self._state
-        start = 0
-        left = len(data)
-        while left:
-            count = min(left, _RATE - at)
-            _kernel.absorb(state, at, data, start, count)
-            at += count
-            start += count
-            left -= count
-            if at == _RATE:
-                _kernel.permute(state)
-                at = 0
-        self._at = at
+        _absorb(sponge, data, len(data))
 
     def digest(self):
         """The hash, 32 bytes. The sponge takes no more input afterwards."""
-        state = self._state
-        if self._at != _CLOSED:
-            state[self._at] ^= self._PADDING
-            state[_RATE - 1] ^= 0x80
-            _kernel.permute(state)
-            self._at = _CLOSED
-        return bytes(state[:32])
+        sponge = self._sponge
+        if sponge[_AT] != _CLOSED:
+            sponge[sponge[_AT]] ^= self._PADDING
+            sponge[_AT] = _RATE - 1
+            _absorb(sponge, _LAST, 1)
+            sponge[_AT] = _CLOSED
+        return bytes(sponge[:32])
 
 
 class Keccak256(_Sponge):

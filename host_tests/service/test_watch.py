@@ -45,6 +45,18 @@ async def test_same_state_again(desk, cars):
     assert first[1:] == again[1:]
 
 
+async def test_state_is_given_back(desk, cars):
+    """To a device that lost it, with both signatures; to nobody else."""
+    service, deal = desk
+    refused(await cars[0].ask(sm.StateRequest, deal.id), sm.ERROR_UNKNOWN_CHANNEL)
+    state = deal.state(4, ((49, 31), (6, 1)))
+    await cars[0].watch(deal, state)
+    answer = await cars[0].ask(sm.StateRequest, deal.id)
+    assert answer[1:] == (state, deal.sigs(state))
+    await cars[1].dial(port(service))
+    refused(await cars[1].ask(sm.StateRequest, deal.id), sm.ERROR_NOT_ALLOWED)
+
+
 async def test_older_state(desk, cars):
     service, deal = desk
     await cars[0].watch(deal, deal.state(4))

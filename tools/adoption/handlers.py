@@ -60,6 +60,8 @@ class Handlers:
             yield await self._fund(device, message)
         elif isinstance(message, sm.DisputeRequest):
             yield await self._dispute(device, message)
+        elif isinstance(message, sm.StateRequest):
+            yield await self._give_back(device, message)
         elif isinstance(message, sm.StatusRequest):
             async for answer in self._status(device, message):
                 yield answer
@@ -84,9 +86,11 @@ class Handlers:
                 await channels.create(tx, ident, params, offered)
             elif news is News.NEWER:
                 await channels.hold(tx, ident, offered)
-            await self._join(tx, known, ident, request.participant, device)
+            joined = await self._join(tx, known, ident, request.participant, device)
             await self._keep_auths(tx, known, offered, request)
-        self._wake(ident)
+        # A further state of a quiet channel gives the chain nothing to do.
+        if joined or offered.state.is_final or (known and known.chain is not None):
+            self._wake(ident)
         version = offered.state.version
         transcript = sm.receipt_transcript(device, ident, version, hashed)
         signature = self._identity.sign_bytes(transcript)
@@ -206,6 +210,12 @@ class Handlers:
         self._wake(request.channel_id)
         return sm.Ack(request.request)
 
+    async def _give_back(self, device: bytes, request: sm.StateRequest) -> sm.HeldState:
+        async with self._store.read() as tx:
+            await _membership(tx, request.channel_id, device)
+            held = (await _existing(tx, request.channel_id)).held
+        return sm.HeldState(request.request, held.state, held.sigs)
+
     async def _status(
         self, device: bytes, request: sm.StatusRequest
     ) -> AsyncIterator[sm.Status | sm.Ack]:
@@ -238,12 +248,15 @@ class Handlers:
         ident: bytes,
         participant: int,
         device: bytes,
-    ) -> None:
+    ) -> bool:
+        """Let the device take part. True if it did not before."""
         members = await channels.members(tx, ident) if known is not None else []
-        if all(member.participant != participant for member in members):
-            if known is not None:
-                await self._check_room(tx, device)
-            await channels.join(tx, ident, participant, device)
+        if any(member.participant == participant for member in members):
+            return False
+        if known is not None:
+            await self._check_room(tx, device)
+        await channels.join(tx, ident, participant, device)
+        return True
 
 
 async def _existing(tx: AsyncConnection, ident: bytes) -> Channel:

@@ -23,6 +23,7 @@ from adoption.verify import Refused
 log = structlog.get_logger(__name__)
 
 _TEXT = 255  # bytes of UTF-8 that an Error carries
+_REQUESTS = (50, 51, 52, 53, 58)  # the type numbers of FundRequest and so on
 _MAX_BAD = 16  # undecodable frames before a session ends
 
 
@@ -262,4 +263,4 @@ def _request_number(body: bytes) -> int:
         number: int = reader.integer()
     except WireError:
         return 0
-    return number if 50 <= kind <= 53 and number < 2**32 else 0
+    return number if kind in _REQUESTS and number < 2**32 else 0

@@ -17,7 +17,7 @@ MAY_KNOW = {
     "wire": BASE | {"model"},
     "channel": BASE | {"model", "chain", "wire.messages"},
     "link": BASE | {"wire"},
-    "adoption": BASE | {"wire", "link"},
+    "adoption": BASE | {"model", "wire", "link"},
     "store": BASE,
     "client": BASE | {"model", "chain", "channel", "wire", "link", "adoption", "store"},
     "tools": BASE | {"model", "crypto", "chain", "wire", "link"},

@@ -2,12 +2,18 @@ from channels import ALICE, ASSET, BOB, TOKEN, deliver, machines, opened, replac
 from perun.channel import (
     ACTING,
     CLOSED,
+    CROSSING,
+    DOUBT_PEER,
+    DOUBT_SERVICE,
+    EQUIVOCATION,
     FINAL,
     FUNDING,
     INIT_SIGNING,
     REGISTERED,
+    REJECTED,
     SIGNING,
     UPDATED,
+    VIOLATION,
     WITHDRAWING,
     WITHDRAWN,
     Ask,
@@ -34,7 +40,16 @@ def told(effects):
 
 
 def snapshot(machine):
-    return machine.phase, machine.current, machine.staged, machine.pending
+    return (
+        machine.phase,
+        machine.current,
+        machine.staged,
+        machine.pending,
+        machine.burnt,
+        machine.refused,
+        machine.evidence,
+        machine.doubts,
+    )
 
 
 def unchanged(machine, exception, function, *args):
@@ -142,20 +157,42 @@ def test_every_list_persists_before_it_sends():
         assert own == [Persist, Send]
 
 
-def test_a_refused_update_stays_signed():
+def test_a_refused_version_is_burnt():
     alice, bob = opened()
     state = transfer(alice.current.state, 0, (10,))
     mine, theirs = update(alice, bob, state, lambda state: "too little")
-    assert told(mine) == ["rejected"] and alice.phase == ACTING
+    assert told(mine) == [REJECTED] and alice.phase == ACTING
+    assert kinds(theirs) == [Ask, Persist, Send]  # the refusal is stored before it is sent
     assert bob.current.state.version == alice.current.state.version == 0
-    # Another state with this version would be a second signature on it: never.
-    other = transfer(alice.current.state, 0, (11,))
-    assert "signed already" in unchanged(alice, RuleError, alice.propose, other)
-    foreign = signed_update(bob, BOB, transfer(bob.current.state, 1, (1,)), 1)
-    assert "otherwise" in unchanged(alice, ProtocolError, alice.receive, foreign)
-    # The very same one is fine.
-    update(alice, bob, state)
-    assert alice.current == bob.current and alice.current.state == state
+    assert alice.burnt == bob.burnt == 1 and alice.next_version == bob.next_version == 2
+    # Another state with the burnt version would be a second signature on it: never.
+    unchanged(alice, RuleError, alice.propose, transfer(alice.current.state, 0, (11,)))
+    unchanged(alice, RuleError, alice.propose, state)
+    # The next one outranks it.
+    later = transfer(alice.current.state, 0, (11,), alice.next_version)
+    update(alice, bob, later)
+    assert alice.current == bob.current and alice.current.state == later
+    assert alice.staged is None and alice.next_version == 3
+
+
+def test_a_refused_update_may_be_signed_after_all():
+    alice, bob = opened()
+    state = transfer(alice.current.state, 0, (10,))
+    update(alice, bob, state, lambda state: "too little")
+    # Bob signs it later, against what he said: it is the newest state then, for both.
+    late = ChannelUpdateAcc(alice.id, 1, signed_update(bob, BOB, state, 1).sig)
+    assert told(alice.receive(late)) == [UPDATED]
+    assert alice.current.state == state and alice.phase == ACTING
+
+
+def test_a_refused_update_is_refused_again():
+    alice, bob = opened()
+    message = sent(alice.propose(transfer(alice.current.state, 0, (10,))))
+    first = sent(deliver(bob, message, lambda state: "no"))
+    again = bob.receive(message[0])
+    assert kinds(again) == [Send] and sent(again)[0].version == first[0].version
+    deliver(alice, first + sent(again))
+    assert alice.next_version == 2
 
 
 def test_unanswered_update_is_sent_again_and_answered_again():
@@ -173,12 +210,47 @@ def test_unanswered_update_is_sent_again_and_answered_again():
     assert alice.retry() == []
 
 
-def test_crossing_updates_are_never_both_signed():
+def test_crossing_updates_are_both_refused():
     alice, bob = opened()
-    first = sent(alice.propose(transfer(alice.current.state, 0, (10,))))[0]
-    second = sent(bob.propose(transfer(bob.current.state, 1, (5,))))[0]
-    unchanged(alice, ProtocolError, alice.receive, second)
-    unchanged(bob, ProtocolError, bob.receive, first)
+    first = sent(alice.propose(transfer(alice.current.state, 0, (10,))))
+    second = sent(bob.propose(transfer(bob.current.state, 1, (5,))))
+    from_alice = sent(deliver(alice, second))
+    from_bob = sent(deliver(bob, first))
+    assert from_alice[0].reason == from_bob[0].reason == CROSSING
+    deliver(alice, from_bob)
+    # Alice goes first, even before Bob has her refusal.
+    update(alice, bob, transfer(alice.current.state, 0, (10,), alice.next_version))
+    deliver(bob, from_alice)
+    assert alice.current == bob.current and alice.current.state.version == 2
+    update(bob, alice, transfer(bob.current.state, 1, (5,), bob.next_version))
+    assert alice.current == bob.current
+    assert alice.current.state.allocation.balances == ((95, 55),)
+
+
+def test_two_states_with_one_version_are_evidence():
+    alice, bob = opened()
+    update(alice, bob, transfer(alice.current.state, 0, (10,)))
+    state = alice.current.state
+    for case, prepare in enumerate((lambda: None, lambda: refuse(alice, bob))):
+        prepare()
+        version = 1 + case
+        twin = signed_update(alice, ALICE, with_balances(state, ((1, 149),), False, version), 0)
+        forged = replace(twin, sig=bytes(65))
+        unchanged(bob, ProtocolError, bob.receive, forged)
+        effects = bob.receive(twin)
+        assert kinds(effects) == [Persist, Tell] and told(effects) == [EQUIVOCATION]
+        one, other = bob.evidence
+        assert one.state.version == other.state.version == version and one.state != other.state
+        for evidence in bob.evidence:
+            state_hash = bob._chain.state_hash(evidence.state)
+            assert bob._chain.verify(ALICE.address, state_hash, evidence.sig)
+        unchanged(bob, RuleError, bob.propose, transfer(state, 1, (1,), bob.next_version))
+        bob.evidence = None
+
+
+def refuse(alice, bob):
+    state = transfer(alice.current.state, 0, (10,), alice.next_version)
+    update(alice, bob, state, lambda state: "no")
 
 
 def test_invalid_updates_change_nothing():
@@ -186,9 +258,9 @@ def test_invalid_updates_change_nothing():
     good = sent(alice.propose(transfer(alice.current.state, 0, (10,))))[0]
     state = good.state
     for text, message in (
-        ("one later", signed_update(alice, ALICE, replace(state, version=2), 0)),
+        ("is next", signed_update(alice, ALICE, replace(state, version=2), 0)),
+        ("is next", signed_update(alice, ALICE, replace(state, version=1 << 63), 0)),
         ("another channel", signed_update(alice, ALICE, replace(state, id=b"\x01" * 32), 0)),
-        ("total", signed_update(alice, ALICE, with_balances(bob.current.state, ((90, 61),)), 0)),
         ("actor", replace(good, actor=1)),
         ("actor", replace(good, actor=7)),
         ("signature", replace(good, sig=bytes(65))),
@@ -197,6 +269,23 @@ def test_invalid_updates_change_nothing():
     ):
         assert text in unchanged(bob, ProtocolError, bob.receive, message), text
     deliver(bob, [good])  # and the good one still works
+
+
+def test_a_signed_update_that_breaks_a_rule_is_refused():
+    alice, bob = opened()
+    bad = with_balances(bob.current.state, ((90, 61),))
+    effects = bob.receive(signed_update(alice, ALICE, bad, 0))
+    assert kinds(effects) == [Persist, Send, Tell] and told(effects) == [VIOLATION]
+    assert "total" in effects[-1].detail and bob.pending is None
+    assert bob.current.state.version == 0 and bob.next_version == 2
+
+
+def test_an_old_version_changes_nothing():
+    alice, bob = opened()
+    old = sent(alice.propose(transfer(alice.current.state, 0, (10,))))[0]
+    deliver(alice, sent(deliver(bob, [old])))
+    update(alice, bob, transfer(alice.current.state, 0, (10,)))
+    assert "is next" in unchanged(bob, ProtocolError, bob.receive, old)
 
 
 def test_one_pending_update_at_a_time():
@@ -217,10 +306,10 @@ def test_unexpected_answers_change_nothing():
         acc,
         replace(acc, version=0),
         replace(acc, version=2),
-        ChannelUpdateRej(alice.id, 1, "no"),
         ChannelUpdateRej(alice.id, 2, "no"),
     ):
         unchanged(alice, ProtocolError, alice.receive, message)
+    assert alice.receive(ChannelUpdateRej(alice.id, 1, "too late")) == []
     alice.propose(transfer(alice.current.state, 0, (10,)))
     unchanged(alice, ProtocolError, alice.receive, replace(acc, version=2))
     unchanged(alice, ProtocolError, alice.receive, "nonsense")
@@ -254,6 +343,15 @@ def test_dispute_stops_updates():
     unchanged(bob, ProtocolError, bob.receive, message)
 
 
+def test_a_late_signature_counts_in_a_dispute():
+    alice, bob = opened()
+    answer = sent(deliver(bob, sent(alice.propose(transfer(alice.current.state, 0, (10,))))))
+    alice.registered(0)
+    effects = deliver(alice, answer)
+    assert Watch in kinds(effects) and alice.phase == REGISTERED
+    assert alice.current == bob.current
+
+
 # -- sync -----------------------------------------------------------------------------------------
 
 
@@ -261,11 +359,29 @@ def test_sync_brings_the_newer_state():
     alice, bob = opened()
     lost = deliver(bob, sent(alice.propose(transfer(alice.current.state, 0, (10,)))))
     assert sent(lost) and alice.phase == SIGNING
-    answer = bob.receive(alice.sync())
+    answer = deliver(bob, sent(alice.ask()))
     effects = deliver(alice, sent(answer))
     assert kinds(effects) == [Persist, Watch, Tell]
     assert alice.current == bob.current and alice.phase == ACTING and alice.staged is None
-    assert bob.receive(alice.sync()) == []
+    assert alice.confirmed == 1
+
+
+def test_sync_is_answered_once():
+    alice, bob = opened()
+    update(alice, bob, transfer(alice.current.state, 0, (10,)))
+    answer = sent(deliver(bob, sent(alice.ask())))
+    assert len(answer) == 1 and deliver(alice, answer) == []
+    # Both ask at the same time: each takes the other's question for the answer.
+    from_alice, from_bob = sent(alice.ask()), sent(bob.ask())
+    assert deliver(alice, from_bob) == deliver(bob, from_alice) == []
+
+
+def test_who_is_behind_gets_the_newer_state():
+    alice, bob = opened()
+    old = sent(bob.ask())
+    update(alice, bob, transfer(alice.current.state, 0, (10,)))
+    alice.ask()
+    assert sent(deliver(alice, old))[0].current == alice.current
 
 
 def test_sync_is_not_believed_without_signatures():
@@ -279,21 +395,56 @@ def test_sync_is_not_believed_without_signatures():
         Transaction(newer, (sigs[0],)),
         Transaction(replace(newer, id=b"\x01" * 32), sigs),
         Transaction(with_balances(state, ((150, 1),)), sigs),
+        Transaction(with_balances(state, ((150, 0),), False, 1), sigs),
+        Transaction(with_balances(state, ((150, 0),), False, 1), (None, None)),
     ):
         unchanged(alice, ProtocolError, alice.receive, ChannelSync(ACTING, current))
-    other = with_balances(state, ((150, 0),))
-    forked = Transaction(replace(other, version=1), sigs)
-    assert "another state" in unchanged(
-        alice, ProtocolError, alice.receive, ChannelSync(ACTING, forked)
-    )
-    assert alice.receive(ChannelSync(ACTING, None)) == []
+
+
+def test_sync_shows_equivocation():
+    alice, bob = opened()
+    update(alice, bob, transfer(alice.current.state, 0, (10,)))
+    other = with_balances(alice.current.state, ((0, 150),), False, 1)
+    sig = signed_update(bob, BOB, other, 1).sig
+    effects = alice.receive(ChannelSync(ACTING, Transaction(other, (None, sig))))
+    assert EQUIVOCATION in told(effects) and alice.evidence
 
 
 def test_sync_completes_the_opening():
     alice, bob = machines()
     deliver(bob, sent(alice.open()))
-    effects = alice.receive(bob.sync())
-    assert kinds(effects) == [Persist, Watch, Fund, Tell]
+    alice.open()
+    assert Fund in kinds(deliver(alice, sent(bob.ask())))
+
+
+def test_nothing_is_signed_in_doubt():
+    alice, bob = opened()
+    old = alice.current
+    update(alice, bob, transfer(alice.current.state, 0, (10,)))
+    newest = alice.current
+    alice.current = old  # restored from an old backup
+    alice.doubts = DOUBT_PEER | DOUBT_SERVICE
+    unchanged(alice, RuleError, alice.propose, transfer(alice.current.state, 0, (1,)))
+    offer = sent(bob.propose(transfer(bob.current.state, 1, (1,))))
+    unchanged(alice, ProtocolError, alice.receive, offer[0])
+    assert sent(deliver(alice, sent(bob.ask())))
+    assert alice.current == newest and alice.doubts == DOUBT_SERVICE
+    unchanged(alice, ProtocolError, alice.receive, offer[0])
+    assert alice.service_holds(newest) == [] and alice.doubts == 0
+    deliver(bob, sent(deliver(alice, offer)))
+    assert alice.current == bob.current and bob.current.state.version == 2
+
+
+def test_the_service_knows_more():
+    alice, bob = opened()
+    old = alice.current
+    update(alice, bob, transfer(alice.current.state, 0, (10,)))
+    newest, alice.current = alice.current, old
+    alice.doubts = DOUBT_SERVICE
+    forged = Transaction(replace(newest.state, version=9), newest.sigs)
+    unchanged(alice, ProtocolError, alice.service_holds, forged)
+    assert kinds(alice.service_holds(newest)) == [Persist, Watch, Tell]
+    assert alice.current == newest and not alice.doubts
 
 
 def test_wrong_account():

@@ -3,7 +3,7 @@
 import asyncio
 
 from channels import ALICE, ASSET, BOB, CHAIN_ID, TOKEN, replace
-from perun.channel import ACTING, FINAL, REGISTERED, SIGNING, WITHDRAWN, ProtocolError
+from perun.channel import ACTING, DOUBT_PEER, FINAL, REGISTERED, SIGNING, WITHDRAWN, ProtocolError
 from perun.channel.opening import Limits
 from perun.client import Client
 from perun.client.handle import ClientError, Refused
@@ -54,7 +54,7 @@ async def channel(alice, bob, deposits=((100, 50),)):
     await soon(lambda: mine.id in bob.channels and bob.channels[mine.id].phase == 2)
     theirs = bob.channels[mine.id]
     for handle in (mine, theirs):
-        await handle.chain_happened("funded")
+        await handle.happened("funded")
     return mine, theirs
 
 
@@ -76,8 +76,8 @@ def test_open_pay_close():
         assert mine.phase == theirs.phase == FINAL
         await mine.close()  # twice is no harm
         for handle in (mine, theirs):
-            await handle.chain_happened("concluded", 4)
-            await handle.chain_happened("withdrawn")
+            await handle.happened("concluded", 4)
+            await handle.happened("withdrawn")
             await handle.settled()
             assert handle.phase == WITHDRAWN
         kinds = [kind for kind, _ in bob.events]
@@ -101,6 +101,17 @@ def test_several_channels_at_once():
     run(main())
 
 
+def test_both_pay_at_the_same_time():
+    async def main():
+        mine, theirs = await channel(client(ALICE), client(BOB, seed=2))
+        for _ in range(2):
+            await asyncio.gather(mine.pay(7), theirs.pay(3))
+        assert mine.machine.current == theirs.machine.current
+        assert (mine.balance(), theirs.balance()) == (92, 58)
+
+    run(main())
+
+
 def test_payments_at_the_same_time_are_queued():
     async def main():
         mine, theirs = await channel(client(ALICE), client(BOB, seed=2))
@@ -120,10 +131,9 @@ def test_the_application_refuses():
         mine, theirs = await channel(alice, bob)
         bob.on_update = lambda handle, state: "too little"
         await fails(mine.pay(1), Refused, "too little")
-        # The refused payment is signed: no other one may follow, the same one may.
-        await fails(mine.pay(2), ValueError, "signed already")
         bob.on_update = lambda handle, state: None
-        assert await mine.pay(1) == 1
+        assert await mine.pay(2) == 2  # version 1 is burnt
+        assert theirs.balance() == 52
 
     run(main())
 
@@ -133,7 +143,7 @@ def test_nothing_is_taken_by_default():
         alice, bob = client(ALICE), client(BOB, seed=2)
         mine, theirs = await channel(alice, bob)
         state = transfer(mine.state, 1, (1,))  # Alice asks for Bob's money
-        await mine._run(mine.machine.propose(state))
+        await mine.happened("propose", state)
         await soon(lambda: alice.events[-1][0] == "rejected")
         assert theirs.version == 0
 
@@ -271,8 +281,9 @@ def test_restart_from_the_store():
         mine, theirs = await channel(alice, bob)
         await mine.pay(10)
         again = client(BOB, seed=4, store=bob.store)
-        restored = again.restore()[0]
+        restored = again.restore(DOUBT_PEER)[0]
         assert restored.machine.current == mine.machine.current
+        await fails(restored.pay(1), ValueError, "heard first")
         await connect(alice, again)
         await mine.pay(10)
         assert restored.balance() == 70 and restored.phase == ACTING
@@ -307,7 +318,7 @@ def test_nothing_is_signed_when_the_store_fails():
 def test_a_dispute_stops_payments():
     async def main():
         mine, theirs = await channel(client(ALICE), client(BOB, seed=2))
-        await mine.chain_happened("registered", 0)
+        await mine.happened("registered", 0)
         assert mine.phase == REGISTERED
         await fails(mine.pay(1), ValueError, "not open")
         await fails(mine.dispute(), ClientError, "no service")

@@ -121,9 +121,9 @@ def test_invalid_transitions():
     other = allocation(assets=(TOKEN,))
     mapped = allocation(locked=(SubAlloc(SUB.id, SUB.balances, (1, 0)),))
     for text, old, new in (
-        ("one later", state(3), state(3)),
-        ("one later", state(3), state(5)),
-        ("one later", state(3), state(2)),
+        ("4 is next", state(3), state(3)),
+        ("4 is next", state(3), state(5)),
+        ("4 is next", state(3), state(2)),
         ("another channel", state(3), state(4, id=b"\x02" * 32)),
         ("final", state(3, is_final=True), state(4)),
         ("app changed", state(3), state(4, app=b"\x01" * 20)),
@@ -138,6 +138,8 @@ def test_invalid_transitions():
         ),
     ):
         refused(text, check_transition, old, new, 0)
+    check_transition(state(3), state(6), 0, 6)
+    refused("6 is next", check_transition, state(3), state(4), 0, 6)
     refused("actor", check_transition, state(3), state(4), 2)
     refused("actor", check_transition, state(3), state(4), -1)
 
@@ -145,7 +147,7 @@ def test_invalid_transitions():
 def test_transfer():
     paid = transfer(state(3), 0, (5,))
     assert paid.version == 4 and paid.allocation.balances == ((0, 12),)
-    assert transfer(paid, 1, (12,), True).is_final
+    assert transfer(paid, 1, (12,), 9).version == 9
     raises(ValueError, transfer, state(3), 0, (6,))
     raises(ValueError, transfer, state(3), 0, (-1,))
     raises(ValueError, transfer, state(3), 0, ())

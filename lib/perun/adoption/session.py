@@ -4,6 +4,7 @@ import asyncio
 
 from perun.compat import const
 from perun.link import LinkError
+from perun.model import Transaction
 from perun.wire import WireError
 from perun.wire.service_messages import (
     Ack,
@@ -11,8 +12,10 @@ from perun.wire.service_messages import (
     DisputeRequest,
     Error,
     FundRequest,
+    HeldState,
     Receipt,
     ServiceInfo,
+    StateRequest,
     Status,
     StatusRequest,
     WatchRequest,
@@ -82,7 +85,7 @@ class Session:
         elif kind is Error and message.request == 0:
             # The service ended the session. On a serial line nothing else tells.
             raise ServiceError(message.code, message.text)
-        elif kind in (Ack, Receipt, Status, Error):
+        elif kind in (Ack, Receipt, Status, HeldState, Error):
             entry = self._waiting.get(message.request)
             if entry:
                 entry[1] = message
@@ -141,3 +144,8 @@ class Session:
     async def status(self, channel_id):
         """The Status of one channel."""
         return self._expect(await self._request(StatusRequest, channel_id), Status)
+
+    async def held(self, channel_id):
+        """The Transaction that the service guards for this channel."""
+        answer = self._expect(await self._request(StateRequest, channel_id), HeldState)
+        return Transaction(answer.state, answer.sigs)

@@ -27,6 +27,13 @@ class ProtocolError(ValueError):
     """What the peer sent breaks the protocol. Nothing changed."""
 
 
+# After a restart: who must still show what it has before anything is signed.
+DOUBT_PEER = const(1)
+DOUBT_SERVICE = const(2)
+
+# The reason of a refusal that is nobody's fault: both proposed at the same time.
+CROSSING = "crossing updates"
+
 # -- effects ------------------------------------------------------------------------------------
 
 # Store the channel durably, before anything that follows.
@@ -46,6 +53,8 @@ SIGNED = "signed"  # both signed version 0; detail None
 OPEN = "open"  # funded: payments may flow; detail None
 UPDATED = "updated"  # a newer state is fully signed; detail its version
 REJECTED = "rejected"  # the peer refused the own update; detail its reason
+VIOLATION = "violation"  # the peer's update broke a rule and was refused; detail what is wrong
+EQUIVOCATION = "equivocation"  # the peer signed two states with one version; detail the version
 CLOSED = "closed"  # the final state is fully signed; detail its version
 DISPUTED = "disputed"  # a state is registered on chain; detail its version
 CONCLUDED = "concluded"  # the chain's outcome is final; detail the version

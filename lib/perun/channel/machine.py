@@ -4,18 +4,25 @@ Every method takes what arrived and returns a list of effects (perun.channel); P
 that nothing changed. The rules that protect the owner's money:
 
 * Persist comes before Send in every list: no signature leaves that the store does not know.
-* No two different states are signed with one version: an own update that was not answered, or was
-  refused, stays in `staged`, and only the very same one may be sent again or signed otherwise.
+* No two different states are signed with one version. While an own update is unanswered only the
+  very same one is sent again. Once the peer has refused it, its version is burnt: the next state
+  takes a later one, which outranks the refused state should the peer sign that after all.
 * `current` is always signed by both; only what is in it counts as paid.
+* After a restart nothing is signed before the peer and the service have shown what they have.
 
-Source: go-perun's channel machine and update protocol, made stricter as described above.
+Source: go-perun's channel machine and update protocol, made stricter as described above. Skipping
+burnt versions is ours: go-perun signs another state with the refused version.
 """
 
 from perun.channel import (
     ACTING,
     CLOSED,
     CONCLUDED,
+    CROSSING,
     DISPUTED,
+    DOUBT_PEER,
+    DOUBT_SERVICE,
+    EQUIVOCATION,
     FINAL,
     FUNDING,
     INIT_SIGNING,
@@ -25,6 +32,7 @@ from perun.channel import (
     SIGNED,
     SIGNING,
     UPDATED,
+    VIOLATION,
     WITHDRAWING,
     WITHDRAWN,
     WITHDRAWN_EVENT,
@@ -53,11 +61,26 @@ class Channel:
     """A channel as it is: new from `begin()`, or one that was stored.
 
     chain: perun.chain's encoding; account: signs as participant `index` of `params`; agreement:
-    balances, who deposits what; current: the newest Transaction; staged: the own ChannelUpdate
-    that the peer has not signed, or None. The attributes are for reading only.
+    balances, who deposits what; current: the newest Transaction; staged: the newest own
+    ChannelUpdate that the peer has not signed, or None; burnt: the newest version that one side
+    signed and the other refused; refused: the peer's ChannelUpdate with that version, or None;
+    evidence: two ChannelUpdates of the peer with one version, or None. For reading only.
     """
 
-    def __init__(self, chain, account, params, index, agreement, phase, current, staged=None):
+    def __init__(
+        self,
+        chain,
+        account,
+        params,
+        index,
+        agreement,
+        phase,
+        current,
+        staged=None,
+        burnt=0,
+        refused=None,
+        evidence=None,
+    ):
         if params.participants[index] != account.address:
             raise ValueError("the account is not participant %d" % index)
         self._chain = chain
@@ -69,8 +92,14 @@ class Channel:
         self.phase = phase
         self.current = current
         self.staged = staged
+        self.burnt = burnt
+        self.refused = refused
+        self.evidence = evidence
         self.pending = None  # the peer's ChannelUpdate that the application decides on
+        self.confirmed = -1  # version of the newest own update that the peer signed
+        self.doubts = 0  # DOUBT_*: who must still show what it has before anything is signed
         self._early = None  # the peer's version-1 update that came before the funding
+        self._asked = False  # a ChannelSync of this side waits for the peer's
 
     # -- signatures ---------------------------------------------------------------------------
 
@@ -120,24 +149,39 @@ class Channel:
 
     # -- own updates --------------------------------------------------------------------------
 
+    @property
+    def next_version(self):
+        """The version of the state that comes next."""
+        return max(self.current.state.version, self.burnt) + 1
+
+    def _why_closed(self):
+        """Why no update may be signed now, or None."""
+        if self.evidence:
+            return "the peer signed two states with one version: dispute"
+        if self.doubts:
+            return "after a restart the peer and the service are heard first"
+        if self.phase not in (ACTING, SIGNING):
+            return "the channel is not open for updates"
+        return None
+
     def propose(self, state):
         """Sign the next `state` and send it to the peer. RuleError: nothing changed.
 
         While an own update is unanswered only the very same one may be proposed: it is sent again.
         """
-        if self.staged:
+        reason = self._why_closed()
+        if reason:
+            raise RuleError(reason)
+        if self.phase == SIGNING:
             if state != self.staged.state:
                 raise RuleError(
-                    "version %d is signed already: send the same update again, or dispute"
+                    "version %d is signed and not answered: only the same again, or a dispute"
                     % self.staged.state.version
                 )
-            self.phase = SIGNING
             return self.retry()
-        if self.phase != ACTING:
-            raise RuleError("the channel is not open for updates")
         if self.pending:
             raise RuleError("answer the peer's update first")
-        check_transition(self.current.state, state, self.index)
+        check_transition(self.current.state, state, self.index, self.next_version)
         self.staged = ChannelUpdate(state, self.index, self._sign(state))
         self.phase = SIGNING
         return [Persist(), Send(self.staged)]
@@ -148,33 +192,41 @@ class Channel:
             return self.open()
         if self.phase == FUNDING:  # the peer may have missed the own signature on version 0
             return [self._acc(self.current)]
-        if self.phase == SIGNING:
+        if self.phase == SIGNING and not self.doubts:
             return [Send(self.staged)]
         return []
 
     def _on_acc(self, acc):
         if acc.version == 0 and self.phase == INIT_SIGNING:
             return self._complete_opening(acc)
-        if self.phase == SIGNING and acc.version == self.staged.state.version:
-            self._check_peer_sig(self.staged.state, acc.sig)
-            return self._commit(self.staged.state, self.staged.sig, acc.sig)
         state, sigs = self.current
+        if self.staged and acc.version == self.staged.state.version > state.version:
+            # Also when it was refused before, or a dispute runs: the newest state is the best.
+            self._check_peer_sig(self.staged.state, acc.sig)
+            self.confirmed = acc.version
+            return self._commit(self.staged.state, self.staged.sig, acc.sig)
         if acc.version == state.version and acc.sig == sigs[1 - self.index]:
             return []  # a repetition
         raise ProtocolError("nothing of version %d awaits a signature" % acc.version)
 
     def _on_rej(self, rej):
-        if self.phase != SIGNING or rej.version != self.staged.state.version:
-            raise ProtocolError("nothing of version %d awaits an answer" % rej.version)
-        # The signature is out: the refused state stays staged, so that no other one is signed.
-        self.phase = ACTING
-        return [Persist(), Tell(REJECTED, rej.reason)]
+        if self.phase == SIGNING and rej.version == self.staged.state.version:
+            # The signature is out and the peer may use it yet: never another state with it.
+            self.burnt = max(self.burnt, rej.version)
+            self.phase = ACTING
+            return [Persist(), Tell(REJECTED, rej.reason)]
+        if rej.version <= max(self.current.state.version, self.burnt):
+            return []  # a repetition
+        raise ProtocolError("nothing of version %d awaits an answer" % rej.version)
 
     def _commit(self, state, own, peer):
         """Both signed `state`: it is the current one now."""
         self.current = Transaction(state, self._sigs(own, peer))
-        self.staged = self.pending = None
-        self.phase = FINAL if state.is_final else ACTING
+        self.pending = None
+        if self.staged and self.staged.state.version <= state.version:
+            self.staged = None
+        if self.phase in (ACTING, SIGNING):
+            self.phase = FINAL if state.is_final else SIGNING if self.staged else ACTING
         kind = CLOSED if state.is_final else UPDATED
         return [Persist(), Watch(), Tell(kind, state.version)]
 
@@ -184,33 +236,59 @@ class Channel:
         state = update.state
         if state.id != self.id:
             raise ProtocolError("another channel's update")
+        if update.actor != 1 - self.index:
+            raise ProtocolError("the actor is not the sender")
         if self.phase in (INIT_SIGNING, FUNDING) and state.version == 1:
             # A peer that is funded earlier may start earlier: keep one, look at it when funded.
             if self._early and self._early != update:
                 raise ProtocolError("a second version 1 before the funding")
             self._early = update
             return []
-        if state == self.current.state:
-            if update.actor != 1 - self.index or state.version == 0:
-                raise ProtocolError("this state was not yours to propose")
+        if state == self.current.state and state.version:
             return [self._acc(self.current)]  # the answer was lost: the same once more
         if self.pending == update:
             return []
-        if self.phase not in (ACTING, SIGNING):
-            raise ProtocolError("the channel is not open for updates")
-        if update.actor != 1 - self.index:
-            raise ProtocolError("the actor is not the sender")
-        try:
-            check_transition(self.current.state, state, update.actor)
-        except RuleError as error:
-            raise ProtocolError(str(error))
-        if self.staged and self.staged.state != state:
-            # Crossing updates, or one after a refusal: signing it would be a second signature
-            # on this version.
-            raise ProtocolError("version %d is signed otherwise already" % state.version)
+        if self.refused and self.refused.state == state:
+            return [self._rej(state.version, "refused already")]
+        return self._judge(update)
+
+    def _judge(self, update):
+        """An update that was not seen before."""
+        state = update.state
+        version = state.version
+        known = [u for u in (self.refused, self.pending, self._counterpart()) if u]
+        twins = [u for u in known if u.state.version == version]
+        # The own signature on another state with this version is out already.
+        crossing = self.staged and version <= max(self.staged.state.version, self.burnt)
+        crossing = crossing and version > self.current.state.version
+        if not twins and not crossing and version != self.next_version:
+            raise ProtocolError("version %d where %d is next" % (version, self.next_version))
         self._check_peer_sig(state, update.sig)
+        if twins:
+            self.evidence = (twins[0], update)
+            self.pending = None
+            return [Persist(), Tell(EQUIVOCATION, version)]
+        reason = self._why_closed()
+        if reason:
+            raise ProtocolError(reason)
+        if self.staged and self.staged.state == state:  # both propose the very same
+            self.confirmed = version
+            effects = self._commit(state, self.staged.sig, update.sig)
+            effects.insert(1, self._acc(self.current))
+            return effects
+        try:
+            check_transition(self.current.state, state, update.actor, version)
+        except RuleError as error:
+            return self._refuse(update, str(error)) + [Tell(VIOLATION, str(error))]
+        if crossing:
+            return self._refuse(update, CROSSING)
         self.pending = update
         return [Ask(state)]
+
+    def _counterpart(self):
+        """The current state as an update of the peer."""
+        state, sigs = self.current
+        return ChannelUpdate(state, 1 - self.index, sigs[1 - self.index])
 
     def accept(self):
         """The application agrees to the pending update: sign it."""
@@ -221,7 +299,7 @@ class Channel:
 
     def reject(self, reason):
         """The application refuses the pending update. reason: text for the peer."""
-        return [self._rej(self._take_pending().state.version, reason)]
+        return self._refuse(self._take_pending(), reason)
 
     def _take_pending(self):
         update = self.pending
@@ -229,6 +307,12 @@ class Channel:
             raise RuleError("no update is pending")
         self.pending = None
         return update
+
+    def _refuse(self, update, reason):
+        """The version is burnt, and stored as such: it is never signed later."""
+        self.refused = update
+        self.burnt = max(self.burnt, update.state.version)
+        return [Persist(), self._rej(update.state.version, reason)]
 
     def _rej(self, version, reason):
         return Send(ChannelUpdateRej(self.id, version, reason))
@@ -248,44 +332,72 @@ class Channel:
             return self._on_sync(message)
         raise ProtocolError("not a message about a channel")
 
+    # -- who has what -----------------------------------------------------------------------------
+
+    def ask(self):
+        """Show the peer what this side has, so that it shows what it has."""
+        self._asked = True
+        return [Send(self.sync())]
+
     def sync(self):
-        """What the peer is told when it asks what this side has."""
+        """What the peer is told of what this side has."""
         return ChannelSync(self.phase, self.current)
 
     def _on_sync(self, message):
-        if message.current is None:
-            return []
-        state, sigs = message.current
+        answer = [] if self._asked else [Send(self.sync())]
+        effects = []
+        if message.current:
+            state, sigs = message.current
+            if len(sigs) != 2:
+                raise ProtocolError("sync: one signature per participant is needed")
+            effects = self._compare(state, sigs)
+            if self._asked and state.version < self.current.state.version:
+                answer = [Send(self.sync())]  # it may have asked before this side was newer
+        self._asked = False
+        self.doubts &= ~DOUBT_PEER
+        return effects + answer
+
+    def _compare(self, state, sigs):
+        """The peer's newest state beside the own one."""
         mine = self.current.state
-        if state.id != self.id or len(sigs) != 2:
+        if state.id != self.id:
             raise ProtocolError("sync: another channel's state")
-        if state.version < mine.version:
-            return [Send(self.sync())]  # the peer is behind: show it the newer one
-        if state.version == mine.version:
-            if state != mine:
-                raise ProtocolError("sync: another state with version %d" % state.version)
-            if self.phase == INIT_SIGNING and sigs[1 - self.index]:
-                return self._on_acc(ChannelUpdateAcc(self.id, 0, sigs[1 - self.index]))
-            return []
-        return self._adopt(state, sigs)
+        if state.version > mine.version:
+            return self._adopt(state, sigs)
+        if state == mine and self.phase == INIT_SIGNING and sigs[1 - self.index]:
+            return self._on_acc(ChannelUpdateAcc(self.id, 0, sigs[1 - self.index]))
+        if state.version == mine.version and state != mine:
+            twin = ChannelUpdate(state, 1 - self.index, sigs[1 - self.index] or b"")
+            self._check_peer_sig(state, twin.sig)
+            self.evidence = (self._counterpart(), twin)
+            return [Persist(), Tell(EQUIVOCATION, state.version)]
+        return []
+
+    def service_holds(self, transaction=None):
+        """What the service has: a Transaction, or None when it is nothing newer than the own."""
+        effects = self._adopt(*transaction) if transaction else []
+        self.doubts &= ~DOUBT_SERVICE
+        return effects
 
     def _adopt(self, state, sigs):
         """Take over a newer state that carries both signatures, so the own one as well."""
         old, new = self.current.state.allocation, state.allocation
-        if new.assets != old.assets or totals(new) != totals(old) or state.app != self.params.app:
-            raise ProtocolError("sync: not a state of this channel")
+        if (
+            state.id != self.id
+            or state.app != self.params.app
+            or new.assets != old.assets
+            or totals(new) != totals(old)
+        ):
+            raise ProtocolError("not a state of this channel")
+        if state.version <= self.current.state.version:
+            return []
         state_hash = self._chain.state_hash(state)
         for address, sig in zip(self.params.participants, sigs):
             if not sig or not self._chain.verify(address, state_hash, sig):
-                raise ProtocolError("sync: a signature is missing or wrong")
-        self.current = Transaction(state, tuple(sigs))
-        if self.staged and self.staged.state.version <= state.version:
-            self.staged = None
-        self.pending = None
-        if self.phase in (ACTING, SIGNING):
-            self.phase = FINAL if state.is_final else SIGNING if self.staged else ACTING
-        kind = CLOSED if state.is_final else UPDATED
-        return [Persist(), Watch(), Tell(kind, state.version)]
+                raise ProtocolError("a newer state without both signatures")
+        if self.staged and self.staged.state == state:
+            self.confirmed = state.version
+        return self._commit(state, sigs[self.index], sigs[1 - self.index])
 
     # -- what arrives from the chain --------------------------------------------------------------
 

@@ -15,7 +15,7 @@ import asyncio
 import os
 
 from perun.chain.ethereum import Ethereum
-from perun.channel import ProtocolError
+from perun.channel import DOUBT_PEER, DOUBT_SERVICE, ProtocolError
 from perun.channel.machine import begin
 from perun.channel.opening import accept, agree, check_proposal, propose
 from perun.client.handle import ChannelHandle, ClientError, Refused, TimedOut, until
@@ -78,11 +78,16 @@ class Client:
         self.on_event = lambda channel, kind, detail: None
         self.on_error = lambda text: None
 
-    def restore(self):
-        """Bring back the channels of the store; returns their handles."""
+    def restore(self, doubts=DOUBT_PEER | DOUBT_SERVICE):
+        """Bring back the channels of the store; returns their handles.
+
+        What was stored may be old (a backup, say): nothing is signed before both the peer and the
+        service have shown what they have. doubts: DOUBT_PEER alone for a device without a service.
+        """
         for key in self.store.keys():
             if key[:1] == b"c":
                 machine = load_channel(self.store.get(key), self.chain, self.account)
+                machine.doubts = doubts
                 self._adopt(machine)
         return list(self.channels.values())
 

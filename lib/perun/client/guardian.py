@@ -223,50 +223,62 @@ class Guardian:
     async def _apply_event(self, handle, event):
         kind = event.kind
         if kind == EVENT_FUNDED:
-            await handle.chain_happened("funded")
+            await handle.happened("funded")
         elif kind == EVENT_FUNDING_FAILED:
             self._client.on_event(handle, "funding failed", None)
         elif kind in (EVENT_REGISTERED, EVENT_REFUTED):
             handle.registered = (event.version, event.timeout)
-            await handle.chain_happened("registered", event.version)
+            await handle.happened("registered", event.version)
         elif kind == EVENT_CONCLUDED:
-            await handle.chain_happened("concluded", event.version)
+            await handle.happened("concluded", event.version)
         elif kind == EVENT_WITHDRAWN:
-            await handle.chain_happened("withdrawn")
+            await handle.happened("withdrawn")
         elif kind == EVENT_NEED_AUTHORIZATION and event.version == handle.version:
             self.watch(handle, True)
 
     async def _catch_up(self, session):
         """A new session: learn what happened meanwhile and hand over what the service lacks."""
         for handle in list(self._client.channels.values()):
-            if handle.phase < FUNDING or handle.phase == WITHDRAWN:
-                continue
-            try:
-                status = await session.status(handle.id)
-            except ServiceError as error:
-                # Not this device's: the service knows the channel from the peer only.
-                if error.code not in (ERROR_UNKNOWN_CHANNEL, ERROR_NOT_ALLOWED):
-                    raise
-                self.watch(handle, True)
-                if handle.phase == FUNDING:
-                    self.fund(handle)
-                continue
-            self._known.add(handle.id)
-            handle.watched = status.version
-            await self._apply(handle, status)
-            if status.version < handle.version:
-                self.watch(handle)
+            if handle.phase != WITHDRAWN:
+                try:
+                    status = await session.status(handle.id)
+                except ServiceError as error:
+                    # Not this device's: the service knows the channel from the peer only.
+                    if error.code not in (ERROR_UNKNOWN_CHANNEL, ERROR_NOT_ALLOWED):
+                        raise
+                    await self._introduce(handle)
+                else:
+                    await self._compare(session, handle, status)
+
+    async def _introduce(self, handle):
+        """The service does not know this channel."""
+        await handle.happened("service_holds")
+        if handle.phase >= FUNDING:
+            self.watch(handle, True)
+        if handle.phase == FUNDING:
+            self.fund(handle)
+
+    async def _compare(self, session, handle, status):
+        self._known.add(handle.id)
+        handle.watched = status.version
+        newer = None
+        if status.version > handle.version:  # this device was restored from an old backup
+            newer = await session.held(handle.id)
+        await handle.happened("service_holds", newer)
+        await self._apply(handle, status)
+        if status.version < handle.version:
+            self.watch(handle)
 
     async def _apply(self, handle, status):
         if handle.phase == FUNDING:
             if status.stage == STAGE_FUNDED:
-                await handle.chain_happened("funded")
+                await handle.happened("funded")
             else:
                 self.fund(handle)  # idempotent: the service does nothing twice
         if status.stage == STAGE_DISPUTE and handle.phase >= ACTING:
             handle.registered = (status.registered, status.timeout)
-            await handle.chain_happened("registered", status.registered)
+            await handle.happened("registered", status.registered)
         if status.stage >= STAGE_CONCLUDED and handle.phase < WITHDRAWING:
-            await handle.chain_happened("concluded", status.version)
+            await handle.happened("concluded", status.version)
         if status.stage == STAGE_WITHDRAWN:
-            await handle.chain_happened("withdrawn")
+            await handle.happened("withdrawn")

@@ -4,6 +4,7 @@ import asyncio
 
 from perun.channel import (
     ACTING,
+    CROSSING,
     FINAL,
     FUNDING,
     REJECTED,
@@ -12,7 +13,6 @@ from perun.channel import (
     Ask,
     Fund,
     Persist,
-    ProtocolError,
     Send,
     Tell,
     Watch,
@@ -22,10 +22,11 @@ from perun.compat import const
 from perun.link import LinkError
 from perun.model import transfer, with_balances
 from perun.store import StoreError
-from perun.wire.messages import ChannelSync, ChannelUpdate, ChannelUpdateRej
 
 _RETRIES = const(3)
 _ANSWER = const(10)  # seconds that the peer has for an answer, before the same is sent again
+_CROSSINGS = const(8)  # tries when the peer proposes at the same time
+_COURTESY = const(1)  # seconds that the channel's proposee waits longer each time
 
 
 class ClientError(Exception):
@@ -48,6 +49,11 @@ async def until(event, ready, timeout):
             await asyncio.wait_for(event.wait(), timeout)
         except asyncio.TimeoutError:
             raise TimedOut("nothing happened for %d s" % timeout)
+
+
+def _final(machine):
+    state = machine.current.state
+    return with_balances(state, state.allocation.balances, True, machine.next_version)
 
 
 class ChannelHandle:
@@ -104,20 +110,19 @@ class ChannelHandle:
         Returns when both signed and it is stored. Raises ValueError (not enough money, not open),
         Refused, TimedOut (the same payment may be tried again, no other), ClientError.
         """
-        async with self._turn:
-            state = transfer(self.state, self.index, amounts)
-            await self._propose(state)
-        return state.version
+        return await self._update(
+            lambda machine: transfer(
+                machine.current.state, machine.index, amounts, machine.next_version
+            )
+        )
 
     async def close(self):
         """Agree with the peer on a final state; the service concludes and withdraws.
 
-        Returns when both signed; `await settled()` waits for the money.
+        Returns when both signed; `await settled()` waits for the money. Raises as pay() does.
         """
-        async with self._turn:
-            if not self.state.is_final:
-                balances = self.state.allocation.balances
-                await self._propose(with_balances(self.state, balances, True))
+        if not self.state.is_final:
+            await self._update(_final)
 
     async def dispute(self):
         """Have the service register the newest state on chain and settle without the peer."""
@@ -150,8 +155,19 @@ class ChannelHandle:
             raise ClientError("no service is configured")
         return self.client.guardian
 
+    async def _update(self, make):
+        """Propose make(machine) until the peer signs; when updates cross, make it anew."""
+        async with self._turn:
+            for attempt in range(_CROSSINGS):
+                state = make(self.machine)
+                if await self._propose(state):
+                    return state.version
+                # The proposer of the channel goes first, the other one waits for its update.
+                await asyncio.sleep(self.index * _COURTESY * (attempt + 1))
+        raise TimedOut("the peer's updates cross again and again")
+
     async def _propose(self, state):
-        """Propose `state` and wait for the answer; send the same again when it stays away."""
+        """True when the peer signed `state`, False when an update of the peer came between."""
         self._check_usable()
         self._refusal = None
         async with self._lock:
@@ -162,8 +178,11 @@ class ChannelHandle:
                 break
             except TimedOut:
                 await self.resend()
-        if self.version >= state.version:
-            return
+        self._check_usable()
+        if self.machine.confirmed == state.version:
+            return True
+        if self._refusal == CROSSING or self.version >= state.version:
+            return False
         if self._refusal is not None:
             raise Refused("the peer refused: " + self._refusal)
         if self.phase == SIGNING:
@@ -171,7 +190,7 @@ class ChannelHandle:
         raise ClientError("the channel is not open any more")
 
     def _is_answered(self, state):
-        return self.version >= state.version or self.phase != SIGNING
+        return self.version >= state.version or self.phase != SIGNING or self.failed
 
     def _check_usable(self):
         if self.failed:
@@ -191,27 +210,21 @@ class ChannelHandle:
 
     async def receive(self, message):
         """Handle the peer's message. Raises ProtocolError, ClientError; nothing changed then."""
-        self._check_usable()
-        async with self._lock:
-            try:
-                effects = self.machine.receive(message)
-            except ProtocolError as error:
-                if type(message) is ChannelUpdate:
-                    state = message.state
-                    await self._send(ChannelUpdateRej(state.id, state.version, str(error)))
-                raise
-            await self._run(effects)
+        await self.happened("receive", message)
 
     async def ask_peer(self):
         """Ask the peer for its newest state (ChannelSync) and send again what it may lack."""
-        async with self._lock:
-            await self._send(ChannelSync(self.machine.phase, self.machine.current))
-            await self._run(self.machine.retry())
+        await self.happened("ask")
+        await self.resend()
 
-    async def chain_happened(self, change, *arguments):
-        """Tell the machine: change is one of funded, registered, concluded, withdrawn."""
+    async def happened(self, what, *details):
+        """Tell the machine, by the name of its method, and carry out what follows."""
+        self._check_usable()
         async with self._lock:
-            await self._run(getattr(self.machine, change)(*arguments))
+            doubted = self.machine.doubts
+            await self._run(getattr(self.machine, what)(*details))
+            if doubted and not self.machine.doubts:
+                await self._run(self.machine.retry())
 
     # -- effects ------------------------------------------------------------------------------
 

@@ -8,18 +8,45 @@ from perun.wire import compact
 from perun.wire.messages import ChannelUpdate
 
 _Record = namedtuple(
-    "_Record", ("format", "params", "index", "agreement", "phase", "state", "sigs", "staged")
+    "_Record",
+    (
+        "format",
+        "params",
+        "index",
+        "agreement",
+        "phase",
+        "state",
+        "sigs",
+        "staged",
+        "burnt",
+        "refused",
+        "evidence",
+    ),
 )
 
 _FORMAT = 1
 
-compact.KINDS["own_update"] = ("record", ChannelUpdate, None, ("state", "u16", "sig"))
-compact.KINDS["staged"] = ("optional", "own_update", None)
+compact.KINDS["whole_update"] = ("record", ChannelUpdate, None, ("state", "u16", "sig"))
+compact.KINDS["some_update"] = ("optional", "whole_update", None)
+compact.KINDS["two_updates"] = ("list", "whole_update", 2, 2)
+compact.KINDS["some_evidence"] = ("optional", "two_updates", None)
 compact.KINDS["channel"] = (
     "record",
     _Record,
     None,
-    ("u8", "params", "u8", "rows", "u8", "state", "some_sigs", "staged"),
+    (
+        "u8",
+        "params",
+        "u8",
+        "rows",
+        "u8",
+        "state",
+        "some_sigs",
+        "some_update",
+        "u64",
+        "some_update",
+        "some_evidence",
+    ),
 )
 
 
@@ -34,6 +61,9 @@ def dump_channel(machine):
         machine.current.state,
         machine.current.sigs,
         machine.staged,
+        machine.burnt,
+        machine.refused,
+        machine.evidence,
     )
     return compact.dumps("channel", record)
 
@@ -53,4 +83,7 @@ def load_channel(data, chain, account):
         record.phase,
         current,
         record.staged,
+        record.burnt,
+        record.refused,
+        record.evidence,
     )

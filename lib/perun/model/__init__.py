@@ -46,18 +46,22 @@ def ether(chain_id, holder):
     return Asset(chain_id, holder, BACKEND_ETHEREUM)
 
 
-def with_balances(state, balances, is_final=False):
-    """The state that follows `state`: one version later with these `balances`."""
+def with_balances(state, balances, is_final=False, version=None):
+    """The state that follows `state` with these `balances`; one version later by default."""
     old = state.allocation
     allocation = Allocation(old.assets, balances, old.locked)
-    return State(state.id, state.version + 1, state.app, allocation, state.data, is_final)
+    if version is None:
+        version = state.version + 1
+    return State(state.id, version, state.app, allocation, state.data, is_final)
 
 
-def transfer(state, payer, amounts, is_final=False):
+def transfer(state, payer, amounts, version=None):
     """The next state after participant `payer` paid `amounts` (one per asset) to the other one.
 
     Two participants. Raises ValueError when an amount is negative or more than the payer has.
     """
+    if len(amounts) != len(state.allocation.assets):
+        raise ValueError("one amount per asset is needed")
     rows = []
     for row, amount in zip(state.allocation.balances, amounts):
         if not 0 <= amount <= row[payer]:
@@ -66,6 +70,4 @@ def transfer(state, payer, amounts, is_final=False):
         new[payer] = row[payer] - amount
         new[1 - payer] = row[1 - payer] + amount
         rows.append(tuple(new))
-    if len(rows) != len(state.allocation.assets):
-        raise ValueError("one amount per asset is needed")
-    return with_balances(state, tuple(rows), is_final)
+    return with_balances(state, tuple(rows), False, version)

@@ -106,19 +106,21 @@ def check_funding_agreement(agreement, allocation):
         _require(sum(paid) == sum(row), "funding agreement: sums differ from the balances")
 
 
-def check_transition(current, following, actor, locked_may_change=False):
+def check_transition(current, following, actor, version=None):
     """go-perun's machine.ValidTransition for an app-less channel, and what it forgets.
 
-    `actor`: index of the participant who proposes. Plain updates keep `locked` as it is.
+    actor: index of the participant who proposes; version: the one that `following` must have, by
+    default one later. `locked` stays as it is.
     """
     _require(0 <= actor < PARTICIPANTS, "actor out of range")
     check_state(following)
     _require(following.id == current.id, "another channel's state")
     _require(following.app == current.app, "the app changed")
     _require(not current.is_final, "the channel is final")
-    _require(following.version == current.version + 1, "version is not one later")
+    expected = current.version + 1 if version is None else version
+    _require(following.version == expected, "version %d is next" % expected)
     old, new = current.allocation, following.allocation
     _require(new.assets == old.assets, "the assets changed")
     _require(totals(new) == totals(old), "a total changed")
-    _require(locked_may_change or new.locked == old.locked, "locked funds changed")
+    _require(new.locked == old.locked, "locked funds changed")
     _require(not (following.is_final and new.locked), "a final state has locked funds")

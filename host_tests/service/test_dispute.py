@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from adoption import status
+from contracts.deploy import deploy_one
 from perun.wire import service_messages as sm
 from service import kit
 from service.conftest import port
@@ -270,3 +271,35 @@ async def test_concluded_while_funding(chain, start, cars):
     budgets = await until(spent)
     assert [one["spent"] for one in budgets.values()] == [0, 0]
     assert deal.holdings(station) == 0
+
+
+async def test_progress_by_the_peer(chain, start, cars):
+    """In an app channel the peer moves on alone: the service learns the state from the call data,
+    concludes with it, and pays out what it gives."""
+    app = deploy_one(chain.web3, chain.accounts[0], "TrivialApp")
+    service = await start(cars[1])
+    station = cars[1]
+    raw = bytes.fromhex(app.address[2:])
+    deal = Deal(chain, cars, [kit.eth(chain)], ((50, 30),), app=raw)
+    await station.dial(port(service))
+    await station.fund(deal)
+    deal.deposit(cars[0])
+    await station.event(sm.EVENT_FUNDED)
+    held = deal.state(1, ((45, 35),), data=b"move 1")
+    await station.watch(deal, held)
+    deal.register(held)
+    await station.event(sm.EVENT_REGISTERED)
+    chain.node.pass_time(DURATION)
+    moved = deal.state(2, ((44, 36),), data=b"move 2")
+    params, old, _ = deal.signed(held)
+    sig = deal.sigs(moved)[0]
+    progress = chain.adjudicator.functions.progress
+    chain.send(progress(params, old, deal.state_tuple(moved), 0, sig))
+    assert (await station.event(sm.EVENT_PROGRESSED)).version == 2
+    assert (await station.status(deal)).version == 1  # what both signed
+    chain.node.pass_time(DURATION)
+    assert (await station.event(sm.EVENT_NEED_AUTHORIZATION)).version == 2
+    auth = deal.auth(station, 0, 36)
+    assert isinstance(await station.watch(deal, held, auths=[auth]), sm.Receipt)
+    await station.event(sm.EVENT_WITHDRAWN)
+    assert kit.wealth(chain, station) == 36

@@ -212,7 +212,6 @@ def test_nonsense_on_the_link():
         await mine.peer.send(Ping(7))
         await mine.peer.send(ChannelUpdateRej(mine.id, 9, "no"))
         other = replace(mine.machine.current.state, id=b"\x31" * 32)
-        alice.contexts.add(other.id, (ASSET,))
         await mine.peer.send(ChannelUpdateRej(other.id, 1, "of an unknown channel"))
         assert await mine.pay(1) == 1  # the process lives, nothing changed
         assert len(bob.errors) >= 5

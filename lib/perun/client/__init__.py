@@ -67,7 +67,7 @@ class Client:
         self.store = store
         self.chain = Ethereum(generation)
         self.random = random
-        self.contexts = Contexts()
+        self.contexts = Contexts()  # all channels, for the service
         self.channels = {}  # channel id -> ChannelHandle
         self.guardian = None  # the task that talks to the service, see guard()
         self._peers = {}  # address -> Peer
@@ -98,11 +98,10 @@ class Client:
 
         expect: the 20-byte address that must be at the other end, or None for anybody.
         """
-        codec = Compact(self.contexts)
         try:
             hello = await handshake(
                 link,
-                codec,
+                Compact(Contexts()),
                 self.chain,
                 self.account,
                 ROLE_PEER,
@@ -119,7 +118,7 @@ class Client:
                 link.close()
                 raise LinkError("too many peers")
             peer = self._peers[hello.address] = Peer(self, hello.address)
-        await peer.attach(link, codec)
+        await peer.attach(link)
         return peer
 
     async def accept(self, link):
@@ -191,7 +190,8 @@ class Client:
         state = machine.current.state
         peer = self.peer(machine.params.participants[1 - machine.index])
         handle = ChannelHandle(self, machine, peer)
-        self.contexts.add(machine.id, state.allocation.assets, state.app)
+        for contexts in (self.contexts, peer.contexts):
+            contexts.add(machine.id, state.allocation.assets, state.app)
         self.channels[machine.id] = handle
         return handle
 
@@ -199,6 +199,7 @@ class Client:
         """Drop a channel that is settled, from memory and from the store."""
         self.channels.pop(handle.id, None)
         self.contexts.remove(handle.id)
+        handle.peer.contexts.remove(handle.id)
         self.store.delete(b"c" + handle.id)
 
     # -- what arrives ---------------------------------------------------------------------------

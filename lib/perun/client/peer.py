@@ -5,6 +5,7 @@ import asyncio
 from perun.compat import const
 from perun.link import LinkClosed, LinkError
 from perun.wire import WireError
+from perun.wire.compact import Compact, Contexts
 from perun.wire.messages import Ping, Pong, Shutdown
 
 _MAX_BAD = const(16)  # undecodable frames before the link is closed
@@ -16,20 +17,22 @@ class Peer:
     def __init__(self, client, address):
         self.address = address
         self._client = client
+        # Its own: a handle is four bytes, and no other peer may make it ambiguous.
+        self.contexts = Contexts()
+        self._codec = Compact(self.contexts)
         self._link = None
-        self._codec = None
 
     @property
     def connected(self):
         """True while there is a link."""
         return self._link is not None
 
-    async def attach(self, link, codec):
+    async def attach(self, link):
         """Use this link from now on: a newer one replaces an older one; both are proven."""
-        old, self._link, self._codec = self._link, link, codec
+        old, self._link = self._link, link
         if old:
             old.close()
-        asyncio.create_task(self._read(link, codec))
+        asyncio.create_task(self._read(link))
         for handle in list(self._client.channels.values()):
             if handle.peer is self:
                 await handle.ask_peer()
@@ -45,13 +48,13 @@ class Peer:
         if self._link:
             self._link.close()
 
-    async def _read(self, link, codec):
+    async def _read(self, link):
         bad = 0
         try:
             while True:
                 body = await link.recv()
                 try:
-                    message = codec.decode(body)
+                    message = self._codec.decode(body)
                 except WireError as error:
                     bad += 1
                     self._client.on_error("peer: " + str(error))

@@ -21,7 +21,7 @@ BETWEEN_PEERS = {
 WITH_SERVICE = {
     *("hello", "hello_proof", "service_info", "fund", "ack", "watch_first", "watch"),
     *("watch_authorized", "receipt", "dispute", "status_request", "status", "chain_event"),
-    "error",
+    *("state_request", "held_state", "error"),
 }
 COSTS = {"allocated_bytes", "instructions_x64"}
 PARTS = {"sign", "verify", "verify_new", "state_hash", "encode", "decode", "journal"}

@@ -198,6 +198,8 @@ def with_service() -> dict[str, Any]:
             (sum(DEPOSITS),),
             newest.version,
         ),
+        "state_request": service.StateRequest(103, newest.id),
+        "held_state": service.HeldState(103, newest, signed),
         "chain_event": service.ChainEvent(
             newest.id, service.EVENT_REGISTERED, newest.version, _TIME
         ),

@@ -124,11 +124,11 @@ async def test_surplus_of_one_does_not_fund_the_other(chain, start, cars):
     deal = Deal(chain, cars, [kit.eth(chain), kit.erc20(chain)], ((50, 30), (0, 9)))
     await cars[0].fund(deal)
     await until(lambda: deal.holdings(cars[0]) == 50)
+    deal.deposit(cars[1], 9, asset=1)
     deal.deposit(cars[0], 1000)
-    deal.deposit(cars[1], 30)
     await asyncio.sleep(0.4)
     assert (await cars[0].status(deal)).stage == sm.STAGE_FUNDING
-    deal.deposit(cars[1], 9, asset=1)
+    deal.deposit(cars[1], 30)
     await cars[0].event(sm.EVENT_FUNDED)
 
 

@@ -58,6 +58,29 @@ def locking(sub, balances=((1, 2),), assets=(ASSET,)):
     return plain(allocation=allocation(balances, assets, (sub,)))
 
 
+def one_after_another():
+    """States of which some are like the one before, and some only almost."""
+    two = (ASSET, ether(1, b"\x99" * 20))
+    sub = SubAlloc(b"\x77" * 32, (10,), (0, 1))
+    rows = ((0, 0), (1, 2), (1 << 64, (1 << 64) - 1), ((1 << 256) - 1, 1 << 255), (5, 6))
+    for version, row in enumerate(rows):
+        yield plain(version=version, allocation=allocation((row,)))
+    yield State(b"\x22" * 32, (1 << 64) - 1, NO_APP, allocation(((5, 6),)), b"", True)
+    yield plain(id=b"\x22" * 32)
+    yield plain(data=b"more")
+    yield plain(data=b"most")
+    yield plain(allocation=allocation(((1, 2),), (two[1],)))
+    yield plain(allocation=allocation(((1, 2, 3),)))
+    yield plain(allocation=allocation(((3, 2, 1),)))
+    for balances in (((1, 2), (3, 4)), ((1 << 99, 2), (3, 1 << 65)), ((1, 2), (3, 0))):
+        yield plain(allocation=allocation(balances, two))
+    yield locking(sub)
+    yield locking(sub, ((7, 1 << 70),))
+    yield locking(SubAlloc(b"\x77" * 32, (11,), (0, 1)))
+    yield locking(SubAlloc(b"\x77" * 32, (11,), (1, 0)))
+    yield plain()
+
+
 # -- the vectors ------------------------------------------------------------------------------
 
 
@@ -276,3 +299,28 @@ def test_signed_bytes():
     sig = chain.sign_bytes(ACCOUNTS[0], b"transcript")
     assert chain.verify_bytes(ADDRESSES[0], b"transcript", sig)
     assert not chain.verify_bytes(ADDRESSES[0], b"Transcript", sig)
+
+
+def test_a_state_after_another():
+    """What is kept from one state does not show in the hash of the next one."""
+    for generation in GENERATIONS:
+        chain = Ethereum(generation)
+        for state in one_after_another():
+            assert chain.state_hash(state) == Ethereum(generation).state_hash(state)
+
+
+def test_bad_states_after_a_good_one():
+    for generation in GENERATIONS:
+        chain = Ethereum(generation)
+        expected = chain.state_hash(plain())
+        for bad in (
+            plain(version=1 << 64),
+            plain(version=-1),
+            plain(id=b"\x11" * 31),
+            plain(allocation=allocation(((1 << 256, 2),))),
+            plain(allocation=allocation(((1, -1),))),
+            plain(allocation=allocation(((1, 2), (3,)))),
+            plain(allocation=allocation(())),
+        ):
+            raises(ValueError, chain.state_hash, bad)
+        assert chain.state_hash(plain()) == expected

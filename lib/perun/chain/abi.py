@@ -33,11 +33,20 @@ def array_size(length):
 
 
 class AbiHash:
-    """The hash of one encoding. Every writer raises ValueError for what its type cannot hold."""
+    """The hash of one encoding. Every writer raises ValueError for what its type cannot hold.
 
-    def __init__(self):
+    With `copy`, a bytearray, the encoding is appended to that as well.
+    """
+
+    def __init__(self, copy=None):
         self._sponge = Keccak256()
+        self._copy = copy
         self._word = bytearray(WORD)  # all zero but for its last 8 bytes
+
+    def _put(self, data):
+        self._sponge.update(data)
+        if self._copy is not None:
+            self._copy.extend(data)
 
     def uint(self, value, limit=UINT256):
         """An unsigned integer below `limit`, one of the UINT constants."""
@@ -46,9 +55,9 @@ class AbiHash:
             raise ValueError("number out of range")
         if value < UINT64:
             pack_into(">Q", self._word, WORD - 8, value)
-            self._sponge.update(self._word)
+            self._put(self._word)
         else:
-            self._sponge.update(value.to_bytes(WORD, "big"))
+            self._put(value.to_bytes(WORD, "big"))
 
     def flag(self, value):
         self.uint(1 if value else 0)
@@ -56,20 +65,20 @@ class AbiHash:
     def bytes32(self, value):
         if len(value) != WORD:
             raise ValueError("32 bytes expected")
-        self._sponge.update(value)
+        self._put(value)
 
     def address(self, value):
         if len(value) != ADDRESS:
             raise ValueError("an address has 20 bytes")
-        self._sponge.update(_BEFORE_ADDRESS)
-        self._sponge.update(value)
+        self._put(_BEFORE_ADDRESS)
+        self._put(value)
 
     def blob(self, value):
         """A byte string's tail: its length, then the bytes, padded."""
         self.uint(len(value))
-        self._sponge.update(value)
+        self._put(value)
         if len(value) % WORD:
-            self._sponge.update(_ZEROS[len(value) % WORD :])
+            self._put(_ZEROS[len(value) % WORD :])
 
     def uints(self, values, limit=UINT256):
         """An array's tail: its length, then its elements."""

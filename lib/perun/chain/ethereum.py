@@ -10,6 +10,7 @@ perun-eth-backend, compared with real encodings.
 
 from perun.chain.abi import ADDRESS, UINT16, UINT64, WORD, AbiHash, array_size, padded
 from perun.chain.account import address_of
+from perun.chain.form import StateForm
 from perun.compat import const
 from perun.crypto import secp256k1
 from perun.crypto.keccak import keccak256
@@ -34,6 +35,7 @@ class Ethereum:
         if generation not in (1, 2):
             raise ValueError("generation is 1 or 2")
         self.generation = generation
+        self._form = None  # of the state that was hashed last
         self._keys = []  # (address, prepared key) of peers, the latest used last
 
     # -- ids and hashes ---------------------------------------------------------------------
@@ -59,11 +61,18 @@ class Ethereum:
         return out.digest()
 
     def state_hash(self, state):
-        """The 32-byte hash of a State, which its participants sign."""
+        """The 32-byte hash of a State, which its participants sign.
+
+        The encoding is kept, so that of a state like the last one only what changed is written.
+        """
+        form = self._form
+        if form and form.fits(state):
+            return form.hash(state)
         allocation = state.allocation
         _check_shape(allocation)
         sections = self._section_sizes(allocation)
-        out = AbiHash()
+        encoding = bytearray()
+        out = AbiHash(encoding)
         out.uint(WORD)
         out.bytes32(state.id)
         out.uint(state.version, UINT64)
@@ -74,9 +83,11 @@ class Ethereum:
         self._assets(out, allocation.assets)
         if self.generation == 2:
             out.uints([asset.backend for asset in allocation.assets])
+        balances = len(encoding)
         _balances(out, allocation.balances)
         _locked(out, allocation)
         out.blob(state.data)
+        self._form = StateForm(state, encoding, balances)
         return out.digest()
 
     def funding_id(self, channel_id, participant):

@@ -13,7 +13,7 @@ _kernel = native_module("perun.crypto._keccak_thumb") or native_module(
 if not _kernel:
     from perun.crypto import _keccak_portable as _kernel
 
-_absorb = _kernel.absorb
+absorb = _kernel.absorb
 BACKEND = _kernel.NAME  # "asm_thumb", "viper" or "portable"
 
 # A sponge is one buffer, so that a kernel needs nothing else: the state, then the place of the
@@ -43,7 +43,7 @@ class _Sponge:
         sponge = self._sponge
         if sponge[_AT] == _CLOSED:
             raise ValueError("update after digest")
-        _absorb(sponge, data, len(data))
+        absorb(sponge, data, len(data))
 
     def digest(self):
         """The hash, 32 bytes. The sponge takes no more input afterwards."""
@@ -51,7 +51,7 @@ class _Sponge:
         if sponge[_AT] != _CLOSED:
             sponge[sponge[_AT]] ^= self._PADDING
             sponge[_AT] = _RATE - 1
-            _absorb(sponge, _LAST, 1)
+            absorb(sponge, _LAST, 1)
             sponge[_AT] = _CLOSED
         return bytes(sponge[:32])
 

@@ -35,7 +35,20 @@ async def test_asked_again_and_again(chain, start, cars):
     await asyncio.sleep(0.2)
     assert deal.holdings(cars[0]) == 50
     assert spent(service, cars[0]) == 50
+    await cars[0].event(sm.EVENT_FUNDED)  # it may have missed the first one
     assert (await cars[0].status(deal)).stage == sm.STAGE_FUNDED
+
+
+async def test_late_participant(chain, start, cars):
+    """Who joins when all deposits are there hears that the channel is funded."""
+    service = await start(*cars)
+    deal = Deal(chain, cars, [kit.eth(chain)], ((50, 0),))
+    await cars[0].dial(port(service))
+    await cars[0].fund(deal)
+    await cars[0].event(sm.EVENT_FUNDED)
+    await cars[1].dial(port(service))
+    assert isinstance(await cars[1].fund(deal), sm.Ack)
+    await cars[1].event(sm.EVENT_FUNDED)
 
 
 async def test_budget(chain, start, cars):

@@ -16,7 +16,7 @@ from adoption.keys import Key
 from adoption.requests import News
 from adoption.store import Store, channels, devices, funding
 from adoption.store.channels import Channel, Signed
-from adoption.store.tables import FUNDING_RUNNING
+from adoption.store.tables import FUNDING_DONE, FUNDING_RUNNING
 from adoption.verify import Refused
 
 
@@ -58,6 +58,8 @@ class Handlers:
             yield await self._watch(device, message)
         elif isinstance(message, sm.FundRequest):
             yield await self._fund(device, message)
+            async for event in self._funded_before(message.state.id):
+                yield event
         elif isinstance(message, sm.DisputeRequest):
             yield await self._dispute(device, message)
         elif isinstance(message, sm.StateRequest):
@@ -174,6 +176,14 @@ class Handlers:
                 await self._plan(tx, known, offered, device, request)
         self._wake(ident)
         return sm.Ack(request.request)
+
+    async def _funded_before(self, ident: bytes) -> AsyncIterator[sm.ChainEvent]:
+        """For a device that asks after the channel was funded: it has not heard of it."""
+        async with self._store.read() as tx:
+            channel = await _existing(tx, ident)
+        if channel.funding == FUNDING_DONE:
+            version = channel.held.state.version
+            yield sm.ChainEvent(ident, sm.EVENT_FUNDED, version, 0)
 
     async def _plan(
         self,

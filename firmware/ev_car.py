@@ -39,7 +39,8 @@ class App:
         self._price = settings["price_per_kwh"]
         self.charger = load_charger(settings["charger"])
         self.charger.on_pulse = self._on_pulse
-        self._pulse = asyncio.Event()
+        self._awaited = 0  # what the meter must show for the next payment
+        self._arrived = asyncio.Event()
         self._wanted = 0  # Wh that are still to be charged
         self._order = asyncio.Event()
         self._channel = None
@@ -138,16 +139,20 @@ class App:
 
     async def _received(self, wh):
         """Wait for the meter to show `wh`; False when energy stays away."""
+        self._awaited = wh
+        self._arrived.clear()
         while self._delivered() < wh:
-            self._pulse.clear()
+            before = self._delivered()
             try:
-                await asyncio.wait_for(self._pulse.wait(), self._settings["patience"])
+                await asyncio.wait_for(self._arrived.wait(), self._settings["patience"])
             except asyncio.TimeoutError:
-                return False
+                if self._delivered() == before:
+                    return False
         return True
 
     def _on_pulse(self):
-        self._pulse.set()
+        if self._channel and self._delivered() >= self._awaited:
+            self._arrived.set()
 
     def _begin(self, channel):
         self._channel = channel

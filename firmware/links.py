@@ -8,6 +8,7 @@ from perun.link import LinkError
 _PAUSE = const(1)  # seconds between two tries to reach the peer
 # The longest body to accept, bytes: whatever is said about channels of a few assets fits.
 _LIMIT = const(1024)
+_LINKS = const(3)  # a peer, its next link before the last one is noticed to be dead, a stranger
 
 
 def service_dialer(settings):
@@ -37,7 +38,9 @@ class Peering:
 
         if self._settings["listen"]:
             here = self._settings["listen"]
-            server = await tcp.serve(here["host"], here["port"], self._client.accept, _LIMIT)
+            server = await tcp.serve(
+                here["host"], here["port"], self._client.accept, _LIMIT, _LINKS
+            )
             self._console.event("listening", port=here["port"])
             await server.wait_closed()
             raise LinkError("the listener ended")

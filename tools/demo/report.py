@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from contracts.toolchain import BUILD
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -41,29 +42,31 @@ def write(outcomes: list[Outcome], path: Path = RESULT) -> None:
 
 
 def show(outcomes: list[Outcome], console: Console) -> None:
-    """Print the table."""
-    table = Table(title="What must be, and what the chain and the meters say", title_style="bold")
-    table.add_column("scene")
-    table.add_column("")
-    table.add_column("expected", justify="right")
-    table.add_column("actual", justify="right")
-    table.add_column("")
+    """Print a table for each scene."""
     for outcome in outcomes:
-        table.add_section()
-        note = f"{outcome.seconds:.1f} s, {outcome.payments} payments"
-        first = Text(outcome.name, "bold")
-        for name, expected in outcome.expected.items():
-            actual = outcome.actual.get(name)
-            good = actual == expected
-            table.add_row(
-                first,
-                name,
-                f"{expected:,}",
-                "-" if actual is None else f"{actual:,}",
-                Text("✓", "green") if good else Text("✗", "bold red"),
-            )
-            first, note = Text(note, "dim"), ""
+        mark = Text("✓ ", "bold green") if outcome.ok else Text("✗ ", "bold red")
+        facts = f"  {outcome.seconds:.1f} s, {outcome.payments} payments"
+        console.print(Text.assemble("\n", mark, (outcome.name, "bold"), (facts, "dim")))
+        if outcome.expected:
+            console.print(_table(outcome))
         if outcome.error:
-            table.add_row(first, Text(outcome.error.splitlines()[0], "red"), "", "", "✗")
-    console.print(table)
-    console.print(Text("Amounts in wei, energy in Wh.", "dim"))
+            console.print(Text(outcome.error, "red"))
+    console.print(Text("\nAmounts in wei, energy in Wh; gas apart.", "dim"))
+
+
+def _table(outcome: Outcome) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
+    table.add_column("must be", justify="right", no_wrap=True)
+    table.add_column("is", justify="right", no_wrap=True)
+    table.add_column("")
+    for name, expected in outcome.expected.items():
+        actual = outcome.actual.get(name)
+        good = actual == expected
+        table.add_row(
+            name,
+            f"{expected:,}",
+            "-" if actual is None else f"{actual:,}",
+            Text("✓", "green") if good else Text("✗", "bold red"),
+        )
+    return table

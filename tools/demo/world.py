@@ -25,7 +25,8 @@ CAR_DEPOSIT = 5_000_000_000_000_000
 STATION_DEPOSIT = 1_000_000_000_000_000
 CHALLENGE = 600  # seconds on the chain
 SLICE_WH = 100
-WH_PER_SECOND = 1000  # a car would take two minutes for what the demonstration does in one second
+_LOOK = 0.3  # seconds between two looks at everything
+WH_PER_SECOND = 3000  # about five hundred times the power of a fast home charger
 
 
 class World:
@@ -91,12 +92,12 @@ class World:
         self._stack.push_async_callback(_cancel, watching)
 
     async def _start_devices(self) -> None:
-        peer_port, meter_port = _free_port(socket.SOCK_STREAM), _free_port(socket.SOCK_DGRAM)
+        self.peer_port, meter_port = free_port(), free_port(socket.SOCK_DGRAM)
         self.car_wallet, self.station_wallet = (Account.create().address for _ in range(2))
         station = self._config(
             self.station_wallet,
             {"serial": {"path": self.line.device}},
-            {"listen": {"host": "127.0.0.1", "port": peer_port}},
+            {"listen": {"host": "127.0.0.1", "port": self.peer_port}},
             {
                 "module": "ev_station",
                 "price_per_kwh": str(PRICE_PER_KWH),
@@ -106,7 +107,7 @@ class World:
         car = self._config(
             self.car_wallet,
             {"tcp": {"host": "127.0.0.1", "port": self.cable.port}},
-            {"dial": {"host": "127.0.0.1", "port": peer_port}},
+            {"dial": {"host": "127.0.0.1", "port": self.peer_port}},
             {
                 "module": "ev_car",
                 "price_per_kwh": str(PRICE_PER_KWH),
@@ -168,7 +169,7 @@ class World:
                 *(self._ask(device) for device in (self.car, self.station) if device.running)
             )
             self.story.snapshot = await asyncio.to_thread(self._look)
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(_LOOK)
 
     async def _ask(self, device: Device) -> None:
         with contextlib.suppress(RuntimeError, OSError):  # it may have been killed meanwhile
@@ -203,7 +204,8 @@ def _charger(end: str, port: int) -> dict[str, Any]:
     return {"module": "cable", "end": end, "port": port, "wh_per_second": WH_PER_SECOND}
 
 
-def _free_port(kind: socket.SocketKind) -> int:
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    """A port that nobody uses now."""
     with socket.socket(socket.AF_INET, kind) as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -12,7 +12,7 @@ from demo.scenes.base import Scene, Verdict, charge, connect, fair_shares, until
 from demo.world import CHALLENGE, World, short
 
 CHEAP_WH = 300  # what the cheater would like to pay for
-MORE_WH = 2700
+MORE_WH = 2200
 _CHEATER = 7  # an account of the development chain
 
 _NO_APP = "0x" + "00" * 20

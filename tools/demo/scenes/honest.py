@@ -7,7 +7,7 @@ import asyncio
 from demo.scenes.base import Scene, Verdict, charge, connect, fair_shares, until_wallet
 from demo.world import World
 
-WH = 6000
+WH = 5000
 
 
 async def play(world: World) -> Verdict:

@@ -1,0 +1,3 @@
+from worlds import new_world
+
+__all__ = ["new_world"]

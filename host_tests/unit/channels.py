@@ -4,7 +4,8 @@ from perun.chain.account import Account
 from perun.chain.ethereum import Ethereum
 from perun.channel import Ask, Send
 from perun.channel.machine import begin
-from perun.channel.opening import Limits, accept, agree, propose
+from perun.channel import Limits
+from perun.channel.opening import accept, agree, propose
 from perun.model import Allocation, ether
 
 CHAIN_ID = 1337

@@ -4,7 +4,7 @@ import asyncio
 
 from channels import ALICE, ASSET, BOB, CHAIN_ID, TOKEN, replace
 from perun.channel import ACTING, DOUBT_PEER, FINAL, REGISTERED, SIGNING, WITHDRAWN, ProtocolError
-from perun.channel.opening import Limits
+from perun.channel import Limits
 from perun.client import Client
 from perun.client.handle import ClientError, Refused
 from perun.link import LinkError

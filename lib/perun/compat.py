@@ -37,3 +37,17 @@ def native_module(name):
         return __import__(name, None, None, ("*",))
     except (ImportError, SyntaxError, ValueError):
         return None
+
+
+def borrowed(name):
+    """Import the module `name`, for a call or two, without keeping it in a device's memory.
+
+    For what runs once per link or per channel. Each call makes a module anew, so its classes must
+    not be compared with those of another call.
+    """
+    module = __import__(name, None, None, ("*",))
+    if MICROPYTHON:
+        parent, _, child = name.rpartition(".")
+        del sys.modules[name]
+        delattr(sys.modules[parent], child)
+    return module

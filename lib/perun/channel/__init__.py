@@ -23,6 +23,14 @@ WITHDRAWING = const(10)  # concluded on chain
 WITHDRAWN = const(11)
 
 
+# The owner's limits. assets: tuple of Asset, all that a channel may hold; max_deposit: the most
+# that this side deposits per asset, in its smallest unit; min_challenge_duration and
+# max_challenge_duration: seconds.
+Limits = namedtuple(
+    "Limits", ("assets", "max_deposit", "min_challenge_duration", "max_challenge_duration")
+)
+
+
 class ProtocolError(ValueError):
     """What the peer sent breaks the protocol. Nothing changed."""
 

@@ -5,10 +5,8 @@ funding agreement must add up, assets come from a pinned list, deposits and chal
 stay within the owner's limits.
 """
 
-from collections import namedtuple
-
-from perun.channel import ProtocolError
 from perun.chain.nonce import combine
+from perun.channel import ProtocolError
 from perun.model import Params, State
 from perun.model.rules import (
     RuleError,
@@ -17,13 +15,6 @@ from perun.model.rules import (
     check_params,
 )
 from perun.wire.messages import LedgerChannelProposal, LedgerChannelProposalAcc
-
-# The owner's limits. assets: tuple of Asset, all that a channel may hold; max_deposit: the most
-# that this side deposits per asset, in its smallest unit; min_challenge_duration and
-# max_challenge_duration: seconds.
-Limits = namedtuple(
-    "Limits", ("assets", "max_deposit", "min_challenge_duration", "max_challenge_duration")
-)
 
 
 def propose(

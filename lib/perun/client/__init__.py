@@ -17,13 +17,11 @@ import os
 from perun.chain.ethereum import Ethereum
 from perun.channel import DOUBT_PEER, DOUBT_SERVICE, ProtocolError
 from perun.channel.machine import begin
-from perun.channel.opening import accept, agree, check_proposal, propose
 from perun.client.handle import ChannelHandle, ClientError, Refused, TimedOut, until
 from perun.client.peer import Peer
 from perun.client.records import load_channel
-from perun.compat import const
+from perun.compat import borrowed, const
 from perun.link import LinkError
-from perun.link.handshake import handshake
 from perun.model import Allocation
 from perun.wire.compact import Compact, Contexts
 from perun.wire.messages import (
@@ -38,6 +36,8 @@ from perun.wire.messages import (
 _MAX_CHANNELS = const(16)
 _MAX_PEERS = const(8)
 
+_OPENING = "perun.channel.opening"  # needed once per channel
+
 
 def _own_gain_only(channel, state):
     """The default answer to a peer's update: nothing may be taken away."""
@@ -50,7 +50,7 @@ def _own_gain_only(channel, state):
 class Client:
     """One device: its key, its peers, its channels, its service.
 
-    account: perun.chain.account.Account; chain_id: int; limits: perun.channel.opening.Limits;
+    account: perun.chain.account.Account; chain_id: int; limits: perun.channel.Limits;
     receiver: the 20-byte address that withdrawals go to; store: perun.store.journal.Journal;
     random: function, n -> n random bytes.
     """
@@ -99,16 +99,7 @@ class Client:
         expect: the 20-byte address that must be at the other end, or None for anybody.
         """
         try:
-            hello = await handshake(
-                link,
-                Compact(Contexts()),
-                self.chain,
-                self.account,
-                ROLE_PEER,
-                self.chain_id,
-                self.random(32),
-                expect,
-            )
+            hello = await self.handshake(link, ROLE_PEER, expect)
         except Exception:
             link.close()
             raise
@@ -120,6 +111,19 @@ class Client:
             peer = self._peers[hello.address] = Peer(self, hello.address)
         await peer.attach(link)
         return peer
+
+    async def handshake(self, link, role, expect=None):
+        """Find out who is at the other end of a fresh link: its Hello. Raises LinkError."""
+        return await borrowed("perun.link.handshake").handshake(
+            link,
+            Compact(Contexts()),
+            self.chain,
+            self.account,
+            role,
+            self.chain_id,
+            self.random(32),
+            expect,
+        )
 
     async def accept(self, link):
         """What a listener calls with each incoming link: as connect(), but errors are reported."""
@@ -164,10 +168,12 @@ class Client:
         rows = tuple(tuple(row) for row in deposits)
         allocation = Allocation(self.limits.assets, rows, ())
         peers = (self.account.address, peer.address)
-        proposal = propose(
+        rules = borrowed(_OPENING)
+        proposal = rules.propose(
             self.random(32), self.random(32), duration, allocation, self.account.address, peers
         )
-        check_proposal(proposal, 0, peers, self.limits)
+        rules.check_proposal(proposal, 0, peers, self.limits)
+        rules = None
         opening = self._openings[proposal.proposal_id] = _Opening(proposal, peer)
         try:
             await peer.send(proposal)
@@ -234,7 +240,8 @@ class Client:
     async def _on_proposal(self, peer, proposal):
         peers = (peer.address, self.account.address)
         try:
-            check_proposal(proposal, 1, peers, self.limits)
+            rules = borrowed(_OPENING)
+            rules.check_proposal(proposal, 1, peers, self.limits)
             if proposal.participant != peer.address:
                 raise ProtocolError("proposal: the participant is not the peer")
             if len(self.channels) >= _MAX_CHANNELS:
@@ -245,7 +252,7 @@ class Client:
         if refusal:
             await peer.send(ChannelProposalRej(proposal.proposal_id, refusal))
             raise ProtocolError(refusal)
-        acc = accept(proposal, self.random(32), self.account.address)
+        acc = rules.accept(proposal, self.random(32), self.account.address)
         handle = self._open(proposal, acc, 1)
         await peer.send(acc)
         await handle.begin()
@@ -270,7 +277,7 @@ class Client:
         return opening
 
     def _open(self, proposal, acc, index):
-        params, state = agree(self.chain, proposal, acc)
+        params, state = borrowed(_OPENING).agree(self.chain, proposal, acc)
         agreement = proposal.funding_agreement
         return self._adopt(begin(self.chain, self.account, params, index, state, agreement))
 

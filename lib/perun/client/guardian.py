@@ -10,7 +10,6 @@ from perun.channel import ACTING, FUNDING, WITHDRAWING, WITHDRAWN
 from perun.client.handle import ClientError, until
 from perun.compat import const
 from perun.link import LinkError
-from perun.link.handshake import handshake
 from perun.wire.compact import Compact
 from perun.wire.messages import ROLE_DEVICE
 from perun.wire.service_messages import (
@@ -117,18 +116,9 @@ class Guardian:
 
     async def _serve(self, link):
         client = self._client
-        codec = Compact(client.contexts)
-        hello = await handshake(
-            link,
-            codec,
-            client.chain,
-            client.account,
-            ROLE_DEVICE,
-            client.chain_id,
-            client.random(32),
-            self._expect,
-        )
+        hello = await client.handshake(link, ROLE_DEVICE, self._expect)
         self._expect = hello.address
+        codec = Compact(client.contexts)
         session = Session(
             link, codec, client.chain, client.account.address, hello.address, self._on_event
         )
@@ -152,7 +142,8 @@ class Guardian:
                 await self._wake.wait()
         except (OSError, ServiceError, ClientError) as error:
             self._client.on_error("service: " + str(error))
-            session.close()
+        finally:
+            session.close()  # whatever it was: the next session starts afresh
 
     async def _next(self, session):
         if self._watch:

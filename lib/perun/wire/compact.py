@@ -176,7 +176,8 @@ def loads(kind, data):
 
 
 def _number(cls):
-    for extension in (0, _FIRST_SUBCHANNEL, _FIRST_SERVICE):
+    # A service's message is likelier than a sub-channel's, whose tables may stay away for ever.
+    for extension in (0, _FIRST_SERVICE, _FIRST_SUBCHANNEL):
         _extend(extension)
         for number, message in MESSAGES.items():
             if message[0] is cls:

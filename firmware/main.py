@@ -15,7 +15,7 @@ from perun.store import StoreError
 
 CONFIG = "config.json"
 STORE = "perun.journal"
-# Collect after so many bytes: garbage that lies around for long breaks the heap into small pieces.
+# While modules are loaded, collect after so many bytes: what stays must not lie between garbage.
 _GARBAGE = const(4096)
 _LONGEST_PAUSE = const(30)  # seconds before a task that died again and again is started anew
 
@@ -25,7 +25,7 @@ class Device:
 
     def __init__(self, config, account, store, console):
         from links import Peering
-        from perun.channel.opening import Limits
+        from perun.channel import Limits
         from perun.client import Client
         from perun.model import ether
 
@@ -63,6 +63,10 @@ class Device:
         )
         self.console.event("ready", app=self._name, address=self._address())
         tasks = [asyncio.create_task(self._supervise(*job)) for job in jobs + self.app.jobs()]
+        await asyncio.sleep(0)  # all of them run once, which loads what they need
+        if MICROPYTHON:
+            gc.collect()
+            gc.threshold(-1)  # from now on when memory runs out: collecting takes time
         try:
             await self._stop.wait()
         finally:

@@ -8,7 +8,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import config
 import pytest
+from contracts.toolchain import ROOT
 from demo.device import HEAP, MICROPYTHON, MODULES
 from demo.world import free_port
 
@@ -104,3 +106,9 @@ def test_same_key_after_a_restart(tmp_path: Path) -> None:
     assert first["address"] == second["address"]
     secret = (tmp_path / "perun.journal").read_bytes()[-32:].hex()
     assert secret not in one.stdout + one.stderr + two.stdout + two.stderr
+
+
+def test_configuration_of_the_readme() -> None:
+    text = (ROOT / "firmware" / "README.md").read_text()
+    settings = config.check(json.loads(text.split("```json\n")[1].split("```")[0]))
+    assert settings["app"]["module"] == "ev_station"

@@ -10,7 +10,7 @@ from channels import ALICE, ASSET, BOB, CHAIN_ID
 from charger import Charger
 from console import Console
 from perun.channel import ACTING, FINAL
-from perun.channel.opening import Limits
+from perun.channel import Limits
 from perun.client import Client
 from perun.client.handle import Refused
 from perun.link.memory import pair

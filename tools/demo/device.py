@@ -50,6 +50,13 @@ class Device:
         """Is the process alive?"""
         return self._process is not None and self._process.returncode is None
 
+    async def make_key(self) -> None:
+        """Switch the device on and off once: it makes its key and tells its address."""
+        await self.start()
+        await self.command("stop")
+        await self.stop()
+        self.events.clear()
+
     async def start(self) -> None:
         """Switch the device on; returns when it runs. Raises Died."""
         self.status = {}
@@ -150,6 +157,7 @@ class Device:
 
     async def stop(self) -> None:
         """Switch off."""
+        self.on_event = lambda device, event: None
         if self._process is not None:
             await processes.end(self._process)
         if self._reader is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import suppress
+from pathlib import Path
 
 from contracts.toolchain import BUILD
 
@@ -23,10 +24,12 @@ async def play(
     heap: str = HEAP,
     keep: bool = False,
 ) -> Outcome:
-    """Play a scene; whatever happens, nothing of its world is left but its directory if `keep`,
-    or if it went wrong."""
+    """Play a scene. Whatever happens, no process of its world is left.
+
+    Its directory is left if `keep`, or if it went wrong, until the next run.
+    """
     sweep()
-    directory = DIRECTORY / f"{os.getpid()}" / scene.name
+    directory = DIRECTORY / str(os.getpid()) / scene.name
     shutil.rmtree(directory, ignore_errors=True)
     try:
         async with World(directory, story, heap, scene.car) as world:
@@ -37,6 +40,9 @@ async def play(
         text = str(error) or type(error).__name__
         story.remark(f"{text}\n  the logs are in {directory}")
         return Outcome(scene.name, False, round(story.seconds, 2), 0, {}, {}, text)
+    finally:
+        with suppress(OSError):  # not empty: it is kept
+            directory.parent.rmdir()
     seconds = round(story.seconds, 2)
     return Outcome(
         scene.name, verdict.ok, seconds, verdict.payments, verdict.expected, verdict.actual
@@ -44,9 +50,7 @@ async def play(
 
 
 def sweep() -> None:
-    """Remove what runs that are over left behind, unless they were to keep it."""
-    if not DIRECTORY.is_dir():
-        return
-    for directory in DIRECTORY.iterdir():
-        with suppress(OSError):
-            directory.rmdir()  # only empty ones go
+    """Remove what earlier runs left. A directory has the process id of its run."""
+    for directory in DIRECTORY.glob("*"):
+        if not Path("/proc", directory.name).exists():
+            shutil.rmtree(directory, ignore_errors=True)

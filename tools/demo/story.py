@@ -76,6 +76,8 @@ class Story:
             self._listener(f"[{step.seconds:5.1f} s] {mark:2} {step.text}{detail}")
 
     def remark(self, text: str) -> None:
-        """Something that was not planned."""
+        """Something that was not planned; once, however often it happens in a row."""
+        if self.remarks[-1:] == [text]:
+            return
         self.remarks.append(text)
         self._listener(f"          ! {text}")

@@ -122,10 +122,11 @@ class World:
         self.station = Device("station", self.directory / "station", station, self._heap)
         self.car = Device("car", self.directory / "car", car, self._heap)
         for device, budget in ((self.station, STATION_DEPOSIT), (self.car, CAR_DEPOSIT)):
-            device.on_event = self._heard
             self._stack.push_async_callback(device.stop)
-            await device.start()
+            await device.make_key()
             await self.service.allow(device.address, device.name, budget)
+            device.on_event = self._heard
+            await device.start()
 
     def _config(
         self, receiver: str, service: dict[str, Any], peer: dict[str, Any], app: dict[str, Any]

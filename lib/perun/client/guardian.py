@@ -188,17 +188,22 @@ class Guardian:
             self._busy = None
 
     def _authorizations(self, machine, state):
-        """One WithdrawalAuth per asset of which something is the own side's."""
+        """WithdrawalAuths for the own balances in `state`; while nothing is paid yet also for the
+        own deposits, which is what comes back when the peer does not deposit."""
         client = self._client
         auths = []
         for asset, row in enumerate(state.allocation.balances):
-            amount = row[machine.index]
-            if amount:
-                digest = client.chain.withdrawal_hash(
-                    machine.id, client.account.address, client.receiver, amount
-                )
-                sig = client.chain.sign(client.account, digest)
-                auths.append(WithdrawalAuth(asset, client.receiver, amount, sig))
+            amounts = [row[machine.index]]
+            deposit = machine.agreement[asset][machine.index]
+            if state.version == 0 and deposit not in amounts:
+                amounts.append(deposit)
+            for amount in amounts:
+                if amount:
+                    digest = client.chain.withdrawal_hash(
+                        machine.id, client.account.address, client.receiver, amount
+                    )
+                    sig = client.chain.sign(client.account, digest)
+                    auths.append(WithdrawalAuth(asset, client.receiver, amount, sig))
         return tuple(auths)
 
     # -- what the service tells -------------------------------------------------------------------

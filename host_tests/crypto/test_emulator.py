@@ -178,6 +178,10 @@ def g() -> int:
 @micropython.viper
 def h(a):
     return a.method()
+
+@micropython.viper
+def i(a) -> int:
+    return int(f(a, 2))
 """
     module = compile_(source)
     cpu = emulator.Cpu()
@@ -185,6 +189,11 @@ def h(a):
     # two arguments and the result are converted
     assert (run.result, run.requests) == (3, 3)
     assert cpu.function(module, "g", {"KNOWN": 41})().result == 42
+    for number in (0, -1, 1 << 29, 1 << 30, -(1 << 30), (1 << 31) - 2, -(1 << 31)):
+        result = cpu.function(module, "g", {"KNOWN": number & 0xFFFFFFFF})().result
+        assert result == number + 1 & 0xFFFFFFFF
+    caller = cpu.function(module, "i", {"f": cpu.function(module, "f")})
+    assert caller(cpu.buffer(b"\5\0\0\0\6\0\0\0")).result == 11
     with pytest.raises(LookupError, match="KNOWN"):
         cpu.function(module, "g")()
     with pytest.raises(LookupError, match="runtime"):

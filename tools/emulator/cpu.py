@@ -16,7 +16,7 @@ from unicorn import arm_const as arm
 
 from emulator import cycles
 from emulator.mpy import ASSEMBLER, KINDS, VIPER, Code, Module
-from emulator.runtime import ENTRIES, Runtime
+from emulator.runtime import CALL_FUNCTION, ENTRIES, Runtime
 
 _CORES = {
     "cortex-m0+": ("armv6m", arm.UC_CPU_ARM_CORTEX_M0),
@@ -31,6 +31,10 @@ _STACK_SIZE = 2 * _PAGE
 _TRAPS = 0x3000_0000
 _STOP = _TRAPS + 4 * ENTRIES
 _RETURN = b"\x70\x47"  # bx lr
+# The VM's way from a call (function object, counts, arguments) into a viper function:
+# mov r3, r2; ldr r2, [r0, #12]; mov r12, r2; movs r2, #0; bx r12
+_CALLER = _STOP + 16
+_CALL = b"\x13\x46\xc2\x68\x94\x46\x00\x22\x60\x47"
 _MARK = b"\xa5"
 _KEPT = (0x4A4A4A40, 0x4A4A4A50, 0x4A4A4A60, 0x4A4A4A70, 0x48, 0x49, 0x4A, 0x4B)  # r4 ... r11
 _MAX_VIPER_ARGUMENTS = 16
@@ -80,8 +84,18 @@ class Buffer:
         return beside.count(_MARK) == len(beside)
 
 
-Argument = int | Buffer
-Function = Callable[..., Run]
+class Function:
+    """A native function: call it with numbers and buffers."""
+
+    def __init__(self, call: Callable[..., Run], object_: Buffer | None = None) -> None:
+        self._call = call
+        self.object = object_  # of viper: what other functions know it by
+
+    def __call__(self, *arguments: Argument) -> Run:
+        return self._call(*arguments)
+
+
+Argument = int | Buffer | Function
 
 
 class _Frame(NamedTuple):
@@ -118,6 +132,7 @@ class Cpu:
         self._runtime = Runtime()
         self._map(_STACK - _STACK_SIZE, _STACK_SIZE, b"")
         self._map(_TRAPS, _PAGE, (_RETURN + _RETURN) * (ENTRIES + 1))
+        self._engine.mem_write(_CALLER, _CALL)
         self._engine.hook_add(unicorn.UC_HOOK_BLOCK, self._enter)
         if watch:
             kinds = unicorn.UC_HOOK_MEM_READ | unicorn.UC_HOOK_MEM_WRITE
@@ -152,14 +167,14 @@ class Cpu:
             raise ValueError(f"{name} is {KINDS[code.kind]}, which only the VM can run")
         entry = self._load(code)
         if code.kind == ASSEMBLER:
-            return partial(self._call, entry)
+            return Function(partial(self._call, entry))
         frame = _Frame(
-            self._runtime_table(module),
+            self._function_object(module, entry),
             self.buffer(4 * _MAX_VIPER_ARGUMENTS),
-            {name: _word(value) for name, value in (names or {}).items()},
+            {name: self._object(value) for name, value in (names or {}).items()},
             module.qstrs,
         )
-        return partial(self._call_viper, entry, frame)
+        return Function(partial(self._call_viper, entry, frame), frame.function)
 
     # -- calls ------------------------------------------------------------------------------
 
@@ -194,11 +209,15 @@ class Cpu:
     def _call_viper(self, entry: int, frame: _Frame, *arguments: Argument) -> Run:
         """As the VM calls viper: function object, counts of arguments, array of arguments.
 
-        The arguments are native already; the runtime's conversion gives them back as they are.
+        They are objects, as the result is.
         """
-        frame.arguments.write(_words(*map(_word, arguments)))
+        frame.arguments.write(_words(*map(self._object, arguments)))
         self._runtime.names, self._runtime.qstrs = frame.names, frame.qstrs
-        return self._call(entry, frame.function, len(arguments), 0, frame.arguments)
+        run = self._call(entry, frame.function, len(arguments), 0, frame.arguments)
+        return run._replace(result=self._runtime.native(run.result))
+
+    def _object(self, value: Argument) -> int:
+        return self._runtime.object(value) if isinstance(value, int) else _word(value)
 
     def _check(self, entry: int) -> None:
         if self._pc() != _STOP:
@@ -250,9 +269,8 @@ class Cpu:
 
     def _answer(self, entry: int) -> None:
         """The code asks the VM's runtime."""
-        first, second = _ARGUMENTS[:2]
-        value = self._runtime.answer(entry, cast(int, self._engine.reg_read(first)))
-        self._engine.reg_write(first, value)
+        first, second = (cast(int, self._engine.reg_read(one)) for one in _ARGUMENTS[:2])
+        self._engine.reg_write(_ARGUMENTS[0], self._runtime.answer(entry, first, second))
 
     # -- memory -----------------------------------------------------------------------------
 
@@ -268,24 +286,31 @@ class Cpu:
         self._map(start, pages * _PAGE, code.code)
         return start
 
-    def _runtime_table(self, module: Module) -> Buffer:
+    def _function_object(self, module: Module, entry: int) -> Buffer:
         """The function object that a viper function finds its names and the runtime through.
 
         A function object's second word leads to its module's context, whose third and fourth
         word lead to the table of qstrs and to that of constant objects. One of the latter is the
-        table of the runtime's functions; here they are traps.
+        table of the runtime's functions; here they are traps. The fourth word of a function object
+        leads to its code.
         """
         if module.fun_table is None:
             raise ValueError("the module has no table of the runtime")
         numbers = range(len(module.qstrs))
         qstrs = self.buffer(b"".join(number.to_bytes(2, "little") for number in numbers))
-        traps = self.buffer(_words(*(_TRAPS + 4 * entry | 1 for entry in range(ENTRIES))))
-        objects = self.buffer(_words(*[0] * module.fun_table, traps.address))
+        traps = [_TRAPS + 4 * entry | 1 for entry in range(ENTRIES)]
+        traps[CALL_FUNCTION] = _CALLER | 1
+        table = self.buffer(_words(*traps))
+        objects = self.buffer(_words(*[0] * module.fun_table, table.address))
         context = self.buffer(_words(0, 0, qstrs.address, objects.address))
-        return self.buffer(_words(0, context.address))
+        return self.buffer(_words(0, context.address, 0, entry | 1))
 
 
 def _word(value: Argument) -> int:
+    if isinstance(value, Function):
+        if value.object is None:
+            raise ValueError("only viper functions are objects")
+        value = value.object
     return (value.address if isinstance(value, Buffer) else value) & 0xFFFFFFFF
 
 

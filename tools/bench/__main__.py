@@ -29,6 +29,7 @@ class Section(StrEnum):
     WIRE = "wire"
     DEVICE = "device"
     CONTRACTS = "contracts"
+    CRYPTO = "crypto"
 
 
 @app.command()
@@ -104,6 +105,12 @@ def _contracts(progress: Progress, _: dict[str, str]) -> dict[str, Any]:
     return {"gas": gas.measure()}
 
 
+def _crypto(progress: Progress, missing: dict[str, str]) -> dict[str, Any]:
+    from bench import crypto
+
+    return crypto.measure(progress, missing)
+
+
 _Measure = Callable[[Progress, dict[str, str]], dict[str, Any]]
 
 # Section, the keys that are missing when it cannot be measured, how it is measured.
@@ -112,6 +119,7 @@ _MEASURES: tuple[tuple[Section, tuple[str, ...], _Measure], ...] = (
     (Section.DEVICE, ("device.payment", "device.part"), _payment),
     (Section.DEVICE, ("device.peak_heap_bytes", "device.live_heap_bytes"), _station),
     (Section.CONTRACTS, ("contracts.gas",), _contracts),
+    (Section.CRYPTO, ("crypto",), _crypto),
 )
 
 

@@ -17,6 +17,10 @@ def show(results: dict[str, Any], console: Console) -> None:
             console.print(_costs(device))
         if "peak_heap_bytes" in device:
             console.print(_heap(device))
+    if crypto := results.get("crypto"):
+        console.print(_crypto(crypto))
+        console.print(_kept(crypto))
+        console.print(_one_payment(crypto["payment"]))
     if contracts := results.get("contracts"):
         console.print(_gas(contracts["gas"]))
     for key, reason in results["missing"].items():
@@ -53,6 +57,51 @@ def _gas(gas: dict[str, int]) -> Table:
     for call, used in gas.items():
         table.add_row(call, _number(used))
     return table
+
+
+def _crypto(crypto: dict[str, Any]) -> Table:
+    """Backend by operation. Cycles: those of native code are emulated, the others modelled."""
+    columns = ("ms", "cycles", "native", "x64", "garbage")
+    title = "cryptography: an RP2040's ms and cycles, of them native; x64 instructions; bytes"
+    table = _table(title, "operation", *columns)
+    table.columns[0].no_wrap = True
+    for backend, found in crypto.items():
+        if backend == "payment":
+            continue
+        rows = [(name, costs) for name, costs in found.items() if isinstance(costs, dict)]
+        for name, costs in rows:
+            milliseconds = costs.get("ms_rp2040_125mhz")
+            table.add_row(
+                f"{backend} {name}",
+                "" if milliseconds is None else f"{milliseconds:.2f}",
+                *(_number(costs.get(key)) for key in _CRYPTO_KEYS),
+                end_section=name == rows[-1][0],
+            )
+    return table
+
+
+_CRYPTO_KEYS = (
+    "cycles_cortex_m0plus",
+    "cycles_native_emulated",
+    "instructions_x64",
+    "garbage_bytes",
+)
+
+
+def _kept(crypto: dict[str, Any]) -> Table:
+    table = _table("what the cryptography takes, in bytes", "backend", "RAM, x64 VM", ".mpy, x64")
+    for backend, found in crypto.items():
+        if "ram_bytes_x64" in found:
+            table.add_row(
+                backend, _number(found["ram_bytes_x64"]), _number(found["mpy_bytes_x64"])
+            )
+    return table
+
+
+def _one_payment(payment: dict[str, Any]) -> str:
+    parts = payment["part"].items()
+    shown = " + ".join(f"{name} {part['ms_rp2040_125mhz']:.1f}" for name, part in parts)
+    return f"a payment on an RP2040: {shown} = {payment['ms_rp2040_125mhz']:.1f} ms"
 
 
 def _table(title: str, first: str, *columns: str) -> Table:

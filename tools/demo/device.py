@@ -15,7 +15,7 @@ from demo.processes import Died
 
 MICROPYTHON = BUILD / "venv" / "bin" / "micropython"
 MODULES = BUILD / "mpy" / "x64"
-HEAP = "208k"
+HEAP = "240k"
 
 Event = dict[str, Any]
 

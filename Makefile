@@ -45,7 +45,7 @@ setup: ## Install all tools and packages into build/ (PYTHON=python3.12 picks th
 build/venv/.stamp: setup ;
 
 demo: setup contracts mpy ## An electric car pays a charging station (SCENE=honest runs one scene)
-	@$(PY) -m demo $(SCENE)
+	@SCENE="$(SCENE)" $(PY) -m demo
 
 test: setup contracts mpy ## Run all tests (at most 10 minutes)
 	@$(BIN)/python -m pytest host_tests

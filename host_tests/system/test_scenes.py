@@ -40,7 +40,7 @@ async def test_a_scene_that_fails_leaves_nothing() -> None:
 
     worlds: list[World] = []
     outcome = await runner.play(Scene("fails", "", play), Story("fails", "", print))
-    assert not outcome.ok and outcome.error == "on purpose"
+    assert not outcome.ok and outcome.error.startswith("on purpose\n")
     assert not worlds[0].car.running and not worlds[0].station.running
     assert worlds[0].line.device not in glob("/dev/pts/*")
 

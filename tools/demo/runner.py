@@ -35,10 +35,10 @@ async def play(
         async with World(directory, story, heap, scene.car) as world:
             world.keep = True  # until all is well
             verdict = await scene.play(world)
+            await world.look()  # the last picture
             world.keep = keep or not verdict.ok
     except (RuntimeError, OSError) as error:  # Died, TimeoutError, a refusal of the chain
-        text = str(error) or type(error).__name__
-        story.remark(f"{text}\n  the logs are in {directory}")
+        text = f"{str(error) or type(error).__name__}\nThe logs are in {directory}"
         return Outcome(scene.name, False, round(story.seconds, 2), 0, {}, {}, text)
     finally:
         with suppress(OSError):  # not empty: it is kept

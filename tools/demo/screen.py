@@ -19,7 +19,7 @@ from demo.story import Snapshot, Step, Story
 from demo.world import CHALLENGE
 
 _PER_SECOND = 8
-_ETHER = 10**18
+_WIDE = 96  # columns from which amounts have separators
 
 
 @contextmanager
@@ -49,15 +49,16 @@ class Screen:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         now = self._story.snapshot
+        wei = "{:,}" if options.max_width >= _WIDE else "{}"
         yield Panel(
             Group(
                 self._energy(now),
-                _pair(_car(now), _station(now)),
-                _pair(_service(now), _chain(now)),
+                _pair(_car(now, wei), _station(now, wei)),
+                _pair(_service(now), _chain(now, wei)),
                 *self._steps(options.max_height),
             ),
             title=f"[bold]uPerun[/] · {self._story.title}",
-            subtitle=f"scene [bold]{self._story.name}[/] · {self._story.seconds:.1f} s",
+            subtitle=f"scene [bold]{self._story.name}[/] · {self._story.seconds:.1f} s · in wei",
             border_style="cyan",
             padding=(0, 1),
         )
@@ -129,14 +130,14 @@ def _device(
         [
             *rows,
             ("version", f"{channel.get('version', '-')}"),
-            ("guarded by the service", f"{guarded if guarded >= 0 else '-'}"),
+            ("guarded", f"{guarded if guarded >= 0 else '-'}"),
             ("heap", used),
         ],
         "green" if on else "red",
     )
 
 
-def _car(now: Snapshot) -> Panel:
+def _car(now: Snapshot, wei: str) -> Panel:
     status = now.car
     return _device(
         "[bold]car[/] · MicroPython",
@@ -145,12 +146,12 @@ def _car(now: Snapshot) -> Panel:
         [
             ("received", f"{status.get('delivered_wh', 0):,} Wh"),
             ("paid for", f"{status.get('paid_wh', 0):,} Wh"),
-            ("spent", ether(int(status.get("spent", 0)))),
+            ("spent", wei.format(int(status.get("spent", 0)))),
         ],
     )
 
 
-def _station(now: Snapshot) -> Panel:
+def _station(now: Snapshot, wei: str) -> Panel:
     status = now.station
     closed = now.station_on and status.get("charging")
     return _device(
@@ -160,7 +161,7 @@ def _station(now: Snapshot) -> Panel:
         [
             ("relay", Text("● closed", "green") if closed else Text("○ open", "dim")),
             ("delivered", f"{status.get('delivered_wh', 0):,} Wh"),
-            ("earned", ether(int(status.get("earned", 0)))),
+            ("earned", wei.format(int(status.get("earned", 0)))),
         ],
     )
 
@@ -178,16 +179,16 @@ def _service(now: Snapshot) -> Panel:
         "[bold]adoption service[/]",
         [
             ("holds version", f"{held['version']}{final}"),
-            ("may withdraw at, car", _version(authorized.get(0))),
-            ("may withdraw at, station", _version(authorized.get(1))),
-            ("car's stage", stages.get(0, "-")),
-            ("station's stage", stages.get(1, "-")),
+            ("car is", stages.get(0, "-")),
+            ("can withdraw for it", _version(authorized.get(0))),
+            ("station is", stages.get(1, "-")),
+            ("can withdraw for it", _version(authorized.get(1))),
         ],
         "blue",
     )
 
 
-def _chain(now: Snapshot) -> Panel:
+def _chain(now: Snapshot, wei: str) -> Panel:
     dispute = Text("none", "dim")
     if now.dispute:
         left = now.dispute.timeout - now.time
@@ -199,9 +200,9 @@ def _chain(now: Snapshot) -> Panel:
         [
             ("block", f"{now.block}"),
             ("registered", dispute),
-            ("in the contract", ether(now.deposits)),
-            ("car's wallet", ether(now.car_wallet)),
-            ("station's wallet", ether(now.station_wallet)),
+            ("in the contract", wei.format(now.deposits)),
+            ("car's wallet", wei.format(now.car_wallet)),
+            ("station's wallet", wei.format(now.station_wallet)),
         ],
         "magenta",
     )
@@ -209,10 +210,3 @@ def _chain(now: Snapshot) -> Panel:
 
 def _version(value: int | None) -> str:
     return "-" if value is None or value < 0 else f"version {value}"
-
-
-def ether(wei: int) -> str:
-    """An amount for people, with every digit."""
-    digits = f"{wei % _ETHER:018d}"
-    groups = " ".join(digits[i : i + 3] for i in range(0, 18, 3))
-    return f"{wei // _ETHER}.{groups} ETH"

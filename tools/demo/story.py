@@ -52,6 +52,11 @@ class Story:
         self.goal_wh = 0  # what the car is going to charge
         self.began = time.monotonic()
         self._listener = listener
+        self._over = False
+
+    def mute(self) -> None:
+        """The story is over: no more remarks."""
+        self._over = True
 
     @property
     def seconds(self) -> float:
@@ -77,7 +82,7 @@ class Story:
 
     def remark(self, text: str) -> None:
         """Something that was not planned; once, however often it happens in a row."""
-        if self.remarks[-1:] == [text]:
+        if self._over or self.remarks[-1:] == [text]:
             return
         self.remarks.append(text)
         self._listener(f"          ! {text}")

@@ -65,6 +65,7 @@ class World:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.story.mute()  # what ends now complains about what has ended
         await self._stack.aclose()
 
     async def _set_up(self) -> None:
@@ -169,8 +170,12 @@ class World:
             await asyncio.gather(
                 *(self._ask(device) for device in (self.car, self.station) if device.running)
             )
-            self.story.snapshot = await asyncio.to_thread(self._look)
+            await self.look()
             await asyncio.sleep(_LOOK)
+
+    async def look(self) -> None:
+        """Ask the service and the chain how things stand."""
+        self.story.snapshot = await asyncio.to_thread(self._look)
 
     async def _ask(self, device: Device) -> None:
         with contextlib.suppress(RuntimeError, OSError):  # it may have been killed meanwhile

@@ -30,15 +30,15 @@ async def play(world: World) -> Verdict:
             "the car's wallet": car,
             "the station's wallet": station,
             "left in the contract": 0,
-            "Wh that the station delivered": WH,
-            "Wh that the car received": WH,
+            "Wh delivered": WH,
+            "Wh received": WH,
         },
         {
             "the car's wallet": car_wallet,
             "the station's wallet": station_wallet,
             "left in the contract": await asyncio.to_thread(chain.contract_balance),
-            "Wh that the station delivered": (await world.station.ask())["delivered_wh"],
-            "Wh that the car received": (await world.car.ask())["delivered_wh"],
+            "Wh delivered": (await world.station.ask())["delivered_wh"],
+            "Wh received": (await world.car.ask())["delivered_wh"],
         },
     )
 

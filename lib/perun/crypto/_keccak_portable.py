@@ -1,4 +1,4 @@
-"""Keccak-f[1600] in plain integers, for sponges of 200 bytes; twin of _keccak_viper.
+"""Keccak-f[1600] and its sponge in plain integers; twin of _keccak_thumb and _keccak_viper.
 
 The steps and their names are those of FIPS 202, section 3.2.
 """

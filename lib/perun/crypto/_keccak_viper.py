@@ -1,4 +1,4 @@
-"""Keccak-f[1600] in viper, for sponges of 200 bytes; twin of _keccak_portable.
+"""Keccak-f[1600] and its sponge in viper; twin of _keccak_portable.
 
 Viper integers have 32 bits on the boards and 64 on x86-64, so a lane of 64 bits is handled as two
 words. The sponge is the byte string of FIPS 202 (little endian, lane x, y at 8 * (x + 5 * y));

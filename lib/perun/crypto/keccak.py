@@ -2,7 +2,7 @@
 
 Both are the same sponge over Keccak-f[1600] with 136 bytes a block; they differ only in the
 padding (FIPS 202). A sponge takes its input in pieces, so that an encoding can be hashed word by
-word without ever being built.
+word without ever being built. README.md says what a kernel is.
 """
 
 from perun.compat import const, native_module

@@ -41,7 +41,11 @@ async def serve(host, port, on_link, limit=DEFAULT_LIMIT, max_links=MAX_LINKS):
         if len(links) >= max_links:
             stream.close()
             return
-        link = Link(stream, tcp_frame, TcpDecoder(limit), "incoming on port %d" % port)
+        try:
+            link = Link(stream, tcp_frame, TcpDecoder(limit), "incoming on port %d" % port)
+        except MemoryError:
+            stream.close()
+            return
         links.append(link)
         await on_link(link)
 

@@ -28,15 +28,19 @@ def native_module(name):
 
     None means that this machine cannot run it: CPython has no such decorators, a port without
     the emitter refuses the source (SyntaxError), and a .mpy of another architecture does not
-    load (ValueError). The caller then imports its portable twin.
+    load (ValueError). The caller then imports its portable twin. Only the last case is a
+    mistake, which is told in a line: files for another board were installed.
     """
     if not MICROPYTHON or name.split("_")[-1] in without:
         return None
     try:
         # With a fromlist, __import__ gives the module that the dotted name ends in.
         return __import__(name, None, None, ("*",))
-    except (ImportError, SyntaxError, ValueError):
-        return None
+    except ValueError as error:
+        print("perun:", name, "is not for this board and passed over:", error)
+    except (ImportError, SyntaxError):
+        pass
+    return None
 
 
 def borrowed(name):

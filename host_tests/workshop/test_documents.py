@@ -1,0 +1,47 @@
+"""The documents say what is: links lead somewhere, commands exist, the example is the program."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [
+    ROOT / name
+    for name in subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path):
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text()):
+        if "://" not in target:
+            assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_make_targets_exist(path):
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+    for target in re.findall(r"(?:`|^ {4}|^)make ([a-z]+)", path.read_text(), re.M):
+        assert target in targets, target
+
+
+def test_every_target_is_explained():
+    text = (ROOT / "Makefile").read_text()
+    phony = re.search(r"^\.PHONY:(.*)$", text, re.M)[1].split()
+    explained = re.findall(r"^([a-z]+):.*## ", text, re.M)
+    assert sorted(phony) == sorted(explained)
+
+
+def test_the_readme_shows_the_program():
+    program = (ROOT / "firmware/examples/earn.py").read_text()
+    assert program in (ROOT / "README.md").read_text()
+    code = [line for line in program.splitlines() if line.strip() and not line.startswith('"""')]
+    assert len([line for line in code if "import" not in line]) <= 20

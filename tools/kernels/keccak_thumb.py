@@ -14,15 +14,15 @@ Names as in FIPS 202, section 3.2: lane (x, y) is number x + 5 y.
 
 from __future__ import annotations
 
-from kernels.thumb import LR, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10, R12, SP, Assembler
+from kernels.thumb_assembler import Program
 
 RATE = 136
 AT = 200  # where the sponge keeps the place of the next byte
 ROUNDS = 24
 
 _THETA = 200
-_FAR = 120  # a load reaches 124 bytes beyond its base
 _SPONGE, _DATA, _COUNT, _CONSTANT, _FRAME = 240, 244, 248, 252, 256
+_FAR = 120  # a load reaches 124 bytes beyond its base
 
 _HEAD = '''"""Keccak-f[1600] and its sponge in machine code for ARMv6-M; twin of _keccak_portable.
 
@@ -40,33 +40,147 @@ NAME = "asm_thumb"
 def absorb(r0, r1, r2):
     """XOR `count` bytes of `data` into `sponge`, permuting it whenever a block is full."""
 '''
+_PER_LINE = 10
+
+# r0: sponge, r1: data, r2: bytes left, r3: place in the block. Words where all is aligned. The VM's
+# frame has saved r4 to r7 and lr; the upper registers are ours to save.
+_ABSORB = f"""
+begin:
+    mov r4, r8
+    mov r5, r9
+    mov r6, r10
+    mov r7, r11
+    push {{r4-r7}}
+    sub sp, #{_FRAME}
+    mov r4, #{AT}
+    ldrb r3, [r0, r4]
+absorb:
+    cmp r2, #4
+    bcc byte
+    mov r4, r1
+    orr r4, r3
+    lsl r4, r4, #30
+    bne byte
+    ldm r1!, {{r5}}
+    ldr r6, [r0, r3]
+    eor r5, r6
+    str r5, [r0, r3]
+    add r3, #4
+    sub r2, #4
+    b full
+byte:
+    sub r2, #1
+    bcs more
+    b leave
+more:
+    ldrb r5, [r1, #0]
+    add r1, #1
+    add r4, r0, r3
+    ldrb r6, [r4, #0]
+    eor r5, r6
+    strb r5, [r4, #0]
+    add r3, #1
+full:
+    cmp r3, #{RATE}
+    bne absorb
+permute:
+    str r0, [sp, #{_SPONGE}]
+    str r1, [sp, #{_DATA}]
+    str r2, [sp, #{_COUNT}]
+address:
+    nop
+    str r1, [sp, #{_CONSTANT}]
+    mov r12, r0
+    mov lr, sp
+    b theta
+"""
+
+# After the last round r3 is 0, the end of the constants: the place in the new block.
+_AFTER = f"""
+iota:
+    mov r0, lr
+    ldr r1, [sp, #{_CONSTANT}]
+    ldm r1!, {{r2, r3}}
+    str r1, [sp, #{_CONSTANT}]
+    ldr r4, [r0, #0]
+    eor r2, r4
+    str r2, [r0, #0]
+    ldr r4, [r0, #4]
+    eor r3, r4
+    str r3, [r0, #4]
+next:
+    mov r2, r12
+    mov r12, r0
+    mov lr, r2
+    ldr r3, [r1, #0]
+    cmp r3, #0
+    beq permuted
+    b theta
+permuted:
+    ldr r0, [sp, #{_SPONGE}]
+    ldr r1, [sp, #{_DATA}]
+    ldr r2, [sp, #{_COUNT}]
+    b absorb
+leave:
+    mov r4, #{AT}
+    add r4, r0, r4
+    strb r3, [r4, #0]
+    add sp, #{_FRAME}
+    pop {{r4-r7}}
+    mov r8, r4
+    mov r9, r5
+    mov r10, r6
+    mov r11, r7
+"""
+
+_NOTES = {
+    "begin": "save the upper registers",
+    "absorb": "absorb",
+    "permute": "permute",
+    "constants": "the constants of the rounds, low and high words, and 0 as their end",
+    "theta": "theta",
+    **{f"row{y}": f"rho, pi and chi: row {y}" for y in range(5)},
+    "iota": "iota",
+    "next": "the next round",
+    "leave": "leave",
+}
 
 
 def generate() -> dict[str, str]:
     """{name of the module's file: its source}."""
-    a = Assembler()
-    _enter(a)
-    _absorb(a)
-    a.note("permute")
-    for register, slot in ((R0, _SPONGE), (R1, _DATA), (R2, _COUNT)):
-        a.str_(register, SP, slot)
-    a.adr(R1, "CONSTANTS")
-    a.str_(R1, SP, _CONSTANT)
-    a.mov(R12, R0)
-    a.mov(LR, SP)
-    a.b("ROUND")
-    a.note("the constants of the rounds, low and high words, and 0 as their end")
-    a.words()
-    a.label("CONSTANTS")
-    a.words(*(constant >> half & 0xFFFFFFFF for constant in constants() for half in (0, 32)), 0)
-    a.label("ROUND")
-    _theta(a)
+    lines = []
+    code, places = assemble()
+    starts = {places[label]: note for label, note in _NOTES.items()}
+    ends = [*sorted(starts)[1:], len(code)]
+    for start, end in zip(sorted(starts), ends, strict=True):
+        lines.append(f"    # {starts[start]}\n")
+        for at in range(start, end, _PER_LINE):
+            halves = ", ".join(f"0x{half:04X}" for half in code[at : min(at + _PER_LINE, end)])
+            lines.append(f"    data(2, {halves})\n")
+    return {"_keccak_thumb.py": _HEAD + "".join(lines)}
+
+
+def assemble() -> tuple[list[int], dict[str, int]]:
+    """The halfwords, and where the labels are among them."""
+    table = [constant >> half & 0xFFFFFFFF for constant in constants() for half in (0, 32)] + [0]
+    emit = Program()
+    emit(_ABSORB)
+    emit("constants:" + "\nnop" * (1 + 2 * len(table)))
+    _theta(emit)
     for y in (1, 2, 3, 4, 0):
-        _row(a, y)
-    _iota(a)
-    _next_round(a)
-    _leave(a)
-    return {"_keccak_thumb.py": _HEAD + "".join(f"    {line}\n" for line in a.lines())}
+        _row(emit, y)
+    emit(_AFTER)
+    code = emit.assemble()
+    assert len(code) < 1024  # no jump is long: those would change lr
+    # Constants go where nops were: at an even place, counted with the VM's frame of a halfword,
+    # which stands before the code.
+    start = emit.places["constants"] + (emit.places["constants"] + 1) % 2
+    for number, word in enumerate(table):
+        code[start + 2 * number : start + 2 * number + 2] = word & 0xFFFF, word >> 16
+    # adr r1, constants: counted in words, from the word after the next instruction
+    address = emit.places["address"]
+    code[address] = 0xA100 | (start + 1 - (address + 1 + 2 & ~1)) // 2
+    return code, emit.places
 
 
 def constants() -> list[int]:
@@ -94,199 +208,121 @@ def moves() -> dict[int, tuple[int, int]]:
     return found
 
 
-def _enter(a: Assembler) -> None:
-    """The VM's frame has saved r4 to r7 and lr; the high registers are ours to save."""
-    a.note("save r8 to r11")
-    for low in (R4, R5, R6, R7):
-        a.mov(low, low + 4)
-    a.push(R4, R5, R6, R7)
-    a.add_sp(-_FRAME)
-    a.movs(R4, AT)
-    a.indexed("ldrb", R3, R0, R4)
-
-
-def _absorb(a: Assembler) -> None:
-    """r0: sponge, r1: data, r2: bytes left, r3: place in the block. Words where all is aligned."""
-    a.note("absorb")
-    a.label("ABSORB")
-    a.cmp(R2, 4)
-    a.b("BYTE", "cc")
-    a.mov(R4, R1)
-    a.op("orr", R4, R3)
-    a.lsls(R4, R4, 30)
-    a.b("BYTE", "ne")
-    a.ldm(R1, R5)
-    a.indexed("ldr", R6, R0, R3)
-    a.op("eor", R5, R6)
-    a.indexed("str", R5, R0, R3)
-    a.adds(R3, 4)
-    a.subs(R2, 4)
-    a.b("FULL")
-    a.label("BYTE")
-    a.subs(R2, 1)
-    a.b("MORE", "cs")
-    a.b("LEAVE")
-    a.label("MORE")
-    a.movs(R4, 0)
-    a.indexed("ldrb", R5, R1, R4)
-    a.adds(R1, 1)
-    a.indexed("ldrb", R6, R0, R3)
-    a.op("eor", R5, R6)
-    a.indexed("strb", R5, R0, R3)
-    a.adds(R3, 1)
-    a.label("FULL")
-    a.cmp(R3, RATE)
-    a.b("ABSORB", "ne")
-
-
-def _theta(a: Assembler) -> None:
+def _theta(emit: Program) -> None:
     """D[x] = C[x - 1] ^ rol(C[x + 1], 1), with C the columns' parities.
 
     In the order 0, 2, 4, 1, 3, 0 a parity is needed for two neighbouring steps only.
     """
-    a.note("theta")
-    a.mov(R0, R12)
-    a.mov(R1, R0)
-    a.adds(R1, _FAR)
-    before, now = (R2, R3), (R4, R5)
-    _parity(a, before, 0)
-    a.mov(R8, before[0])
-    a.mov(R9, before[1])
-    for x in (2, 4, 1, 3, 0):
-        if x:
-            _parity(a, now, x)
-        else:
-            a.mov(now[0], R8)
-            a.mov(now[1], R9)
-        _change(a, before, now)
-        for half, register in enumerate(before):
-            a.str_(register, SP, _THETA + 8 * ((x - 1) % 5) + 4 * half)
+    emit(f"""
+    theta:
+        mov r0, r12
+        mov r1, r0
+        add r1, #{_FAR}""")
+    before, now = ("r2", "r3"), ("r4", "r5")
+    _parity(emit, before, 0)
+    emit(f"""
+        mov r8, {before[0]}
+        mov r9, {before[1]}""")
+    for x in (2, 4, 1, 3):
+        _parity(emit, now, x)
+        _change(emit, before, now, (x - 1) % 5)
         before, now = now, before
+    emit(f"""
+        mov {now[0]}, r8
+        mov {now[1]}, r9""")
+    _change(emit, before, now, 4)
 
 
-def _parity(a: Assembler, into: tuple[int, int], x: int) -> None:
+def _parity(emit: Program, into: tuple[str, str], x: int) -> None:
     """The parity of a column of the state at r0; r1 is further on, for what r0 does not reach."""
     for half, register in enumerate(into):
         offset = 8 * x + 4 * half
-        a.ldr(register, R0, offset)
-        for base, row in ((R0, 40), (R0, 80), (R1, 120 - _FAR), (R1, 160 - _FAR)):
-            a.ldr(R6, base, offset + row)
-            a.op("eor", register, R6)
+        emit(f"ldr {register}, [r0, #{offset}]")
+        for row in (40, 80, 120, 160):
+            base, beyond = ("r0", 0) if row < _FAR else ("r1", _FAR)
+            emit(f"""
+            ldr r6, [{base}, #{offset + row - beyond}]
+            eor {register}, r6""")
 
 
-def _change(a: Assembler, before: tuple[int, int], now: tuple[int, int]) -> None:
-    """before ^= rol(now, 1), through the carry: the highest bit of each half enters the other."""
-    a.lsls(R6, now[1], 1)
-    a.mov(R6, now[0])
-    a.op("adc", R6, R6)
-    a.mov(R7, now[1])
-    a.op("adc", R7, R7)
-    a.op("eor", before[0], R6)
-    a.op("eor", before[1], R7)
+def _change(emit: Program, before: tuple[str, str], now: tuple[str, str], x: int) -> None:
+    """D[x] = before ^ rol(now, 1), through the carry: a half's highest bit enters the other."""
+    emit(f"""
+        lsl r6, {now[1]}, #1
+        mov r6, {now[0]}
+        adc r6, r6
+        mov r7, {now[1]}
+        adc r7, r7
+        eor {before[0]}, r6
+        eor {before[1]}, r7
+        str {before[0]}, [sp, #{_THETA + 8 * x}]
+        str {before[1]}, [sp, #{_THETA + 8 * x + 4}]""")
 
 
-def _row(a: Assembler, y: int) -> None:
+def _row(emit: Program, y: int) -> None:
     """A row of the new state: theta's end, rho and pi for its lanes, then chi.
 
     Low words gather in r0 to r4, high words in r8 to r11 and the last one where it is.
     """
-    a.note(f"rho, pi and chi: row {y}")
-    last = R6
+    emit(f"row{y}:")
+    last = "r6"
     for x in range(5):
         source, left = moves()[x + 5 * y]
-        low, high = _fetch(a, source)
-        if left >= 32:
-            low, high, left = high, low, left - 32
-        _rotate(a, x, low, high, left)
+        _fetch(emit, source)
+        low, high = ("r5", "r6") if left < 32 else ("r6", "r5")
+        _rotate(emit, f"r{x}", low, high, left % 32)
         if x < 4:
-            a.mov(R8 + x, high)
+            emit(f"mov r{8 + x}, {high}")
         last = high
-    base, temp = R7, R5 + R6 - last
-    a.mov(base, LR)
+    temp = "r5" if last == "r6" else "r6"
+    emit("mov r7, lr")
     if y:
-        a.adds(base, 40 * y)
-    _chi(a, (R0, R1, R2, R3, R4), temp, base, 0)
+        emit(f"add r7, #{40 * y}")
+    lows = ["r0", "r1", "r2", "r3", "r4"]
+    _chi(emit, lows, temp, 0)
     for x in range(4):
-        a.mov(x, R8 + x)
-    _chi(a, (R0, R1, R2, R3, last), temp, base, 4)
+        emit(f"mov r{x}, r{8 + x}")
+    _chi(emit, [*lows[:4], last], temp, 4)
 
 
-def _fetch(a: Assembler, source: int) -> tuple[int, int]:
+def _fetch(emit: Program, source: int) -> None:
     """A lane of the old state with theta's change, in r5 and r6."""
-    a.mov(R7, R12)
+    emit("mov r7, r12")
     if source:
-        a.adds(R7, 8 * source)
-    a.ldm(R7, R5, R6)
-    for half, register in enumerate((R5, R6)):
-        a.ldr(R7, SP, _THETA + 8 * (source % 5) + 4 * half)
-        a.op("eor", register, R7)
-    return R5, R6
+        emit(f"add r7, #{8 * source}")
+    emit(f"""
+        ldm r7!, {{r5, r6}}
+        ldr r7, [sp, #{_THETA + 8 * (source % 5)}]
+        eor r5, r7
+        ldr r7, [sp, #{_THETA + 8 * (source % 5) + 4}]
+        eor r6, r7""")
 
 
-def _rotate(a: Assembler, into: int, low: int, high: int, left: int) -> None:
+def _rotate(emit: Program, into: str, low: str, high: str, left: int) -> None:
     """Rotate a lane to the left by less than 32; the low word ends in `into`."""
     if not left:
-        a.mov(into, low)
+        emit(f"mov {into}, {low}")
         return
-    a.lsls(into, low, left)
-    a.lsrs(R7, high, 32 - left)
-    a.op("orr", into, R7)
-    a.lsls(high, high, left)
-    a.lsrs(low, low, 32 - left)
-    a.op("orr", high, low)
+    emit(f"""
+        lsl {into}, {low}, #{left}
+        lsr r7, {high}, #{32 - left}
+        orr {into}, r7
+        lsl {high}, {high}, #{left}
+        lsr {low}, {low}, #{32 - left}
+        orr {high}, {low}""")
 
 
-def _chi(a: Assembler, row: tuple[int, ...], temp: int, base: int, offset: int) -> None:
-    """Each word ^= not the next one, and the next but one; stored at every second word.
+def _chi(emit: Program, row: list[str], temp: str, offset: int) -> None:
+    """Each word ^= not the next one, and the next but one; stored at every second word from r7 on.
 
     The order lets the last three overwrite what is not needed any more.
     """
     for x in (0, 1, 4, 3, 2):
         word, following, third = (row[(x + step) % 5] for step in range(3))
         if x < 2:
-            a.mov(temp, third)
+            emit(f"mov {temp}, {third}")
             third = temp
-        a.op("bic", third, following)
-        a.op("eor", third, word)
-        a.str_(third, base, offset + 8 * x)
-
-
-def _iota(a: Assembler) -> None:
-    """The round's constant, into the first lane of the new state."""
-    a.note("iota")
-    a.mov(R0, LR)
-    a.ldr(R1, SP, _CONSTANT)
-    a.ldm(R1, R2, R3)
-    a.str_(R1, SP, _CONSTANT)
-    for half, register in enumerate((R2, R3)):
-        a.ldr(R4, R0, 4 * half)
-        a.op("eor", register, R4)
-        a.str_(register, R0, 4 * half)
-
-
-def _next_round(a: Assembler) -> None:
-    """Change the two states' roles; on with the round or, after the last one, with absorbing."""
-    a.note("the next round")
-    a.mov(R2, R12)
-    a.mov(R12, R0)
-    a.mov(LR, R2)
-    a.ldr(R3, R1)
-    a.cmp(R3, 0)
-    a.b("PERMUTED", "eq")
-    a.b("ROUND")
-    a.label("PERMUTED")
-    for register, slot in ((R0, _SPONGE), (R1, _DATA), (R2, _COUNT)):
-        a.ldr(register, SP, slot)
-    a.b("ABSORB")
-
-
-def _leave(a: Assembler) -> None:
-    """Keep the place, give the registers back."""
-    a.note("leave")
-    a.label("LEAVE")
-    a.movs(R4, AT)
-    a.indexed("strb", R3, R0, R4)
-    a.add_sp(_FRAME)
-    a.pop(R4, R5, R6, R7)
-    for low in (R4, R5, R6, R7):
-        a.mov(low + 4, low)
+        emit(f"""
+            bic {third}, {following}
+            eor {third}, {word}
+            str {third}, [r7, #{offset + 8 * x}]""")

@@ -42,8 +42,8 @@ def absorb(r0, r1, r2):
 '''
 _PER_LINE = 10
 
-# r0: sponge, r1: data, r2: bytes left, r3: place in the block. Words where all is aligned. The VM's
-# frame has saved r4 to r7 and lr; the upper registers are ours to save.
+# r0: sponge, r1: data, r2: bytes left, r3: place in the block. Words where all is aligned. The
+# VM's frame has saved r4 to r7 and lr; the upper registers are ours to save.
 _ABSORB = f"""
 begin:
     mov r4, r8

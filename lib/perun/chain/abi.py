@@ -35,18 +35,16 @@ def array_size(length):
 class AbiHash:
     """The hash of one encoding. Every writer raises ValueError for what its type cannot hold.
 
-    With `copy`, a bytearray, the encoding is appended to that as well.
+    With `text`, a bytearray, the encoding is appended to that instead of being hashed.
     """
 
-    def __init__(self, copy=None):
-        self._sponge = Keccak256()
-        self._copy = copy
+    def __init__(self, text=None):
+        if text is None:
+            self._sponge = Keccak256()
+            self._put = self._sponge.update
+        else:
+            self._put = text.extend
         self._word = bytearray(WORD)  # all zero but for its last 8 bytes
-
-    def _put(self, data):
-        self._sponge.update(data)
-        if self._copy is not None:
-            self._copy.extend(data)
 
     def uint(self, value, limit=UINT256):
         """An unsigned integer below `limit`, one of the UINT constants."""

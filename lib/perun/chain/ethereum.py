@@ -65,9 +65,12 @@ class Ethereum:
 
         The encoding is kept, so that of a state like the last one only what changed is written.
         """
-        form = self._form
-        if form and form.fits(state):
-            return form.hash(state)
+        if not self._form or not self._form.fits(state):
+            self._form = self._new_form(state)
+        return self._form.hash(state)
+
+    def _new_form(self, state):
+        """The encoding of a state, for it and the ones like it."""
         allocation = state.allocation
         _check_shape(allocation)
         sections = self._section_sizes(allocation)
@@ -87,8 +90,7 @@ class Ethereum:
         _balances(out, allocation.balances)
         _locked(out, allocation)
         out.blob(state.data)
-        self._form = StateForm(state, encoding, balances)
-        return out.digest()
+        return StateForm(state, encoding, balances)
 
     def funding_id(self, channel_id, participant):
         """The 32-byte key under which an asset holder keeps the participant's money."""

@@ -63,15 +63,16 @@ def test_it_survives_a_restart():
     clean()
 
 
-def test_a_torn_last_record_is_dropped_at_every_byte():
+def test_an_append_that_was_never_completed_is_dropped_at_every_byte():
+    # On a computer all but the head of a record is written first, after the old seal.
     store = fresh()
     store.put(b"k", b"the old value")
-    whole = len(read())
+    old = read()
     store.put(b"k", b"the new value")
     store.close()
-    data = read()
-    for cut in range(whole, len(data)):
-        write(data[:cut])
+    new = read()
+    for cut in range(len(old), len(new) + 1):
+        write(old + new[len(old) : cut])
         torn = Journal(PATH)
         assert contents(torn) == {b"k": b"the old value"}, cut
         torn.put(b"n", b"next")
@@ -80,17 +81,125 @@ def test_a_torn_last_record_is_dropped_at_every_byte():
     clean()
 
 
-def test_a_corrupted_record_is_never_an_old_state():
+def sample():
+    """The bytes of a journal: some records, a deleted one, and where each append ended."""
     store = fresh()
-    store.put(b"k", b"old")
-    first = len(read())
-    store.put(b"k", b"new")
-    store.put(b"other", b"value")
+    ends = [len(read())]
+    for key, value in (
+        (b"k", b"secret"),
+        (b"c1", b"old state"),
+        (b"c1", b"newer state"),
+        (b"c2", b"another channel"),
+        (b"c2", b""),
+        (b"c1", b"newest state"),
+    ):
+        store.put(key, value)
+        ends.append(len(read()))
+    store.close()
+    return read(), ends
+
+
+def test_a_changed_byte_is_never_an_old_state():
+    data, _ = sample()
+    for at in range(len(data)):
+        for change in (0x01, 0x80, 0xFF, data[at] or 1):  # the last one makes it zero
+            write(data[:at] + bytes((data[at] ^ change,)) + data[at + 1 :])
+            error = raises(StoreError, Journal, PATH)
+            assert "damaged at byte" in str(error) and "nothing is signed" in str(error)
+    clean()
+
+
+def test_a_shorter_file_is_never_an_old_state():
+    data, ends = sample()
+    assert ends[-1] == len(data)
+    for length in range(len(data)):  # the ends of the records are among them, and no bytes at all
+        write(data[:length])
+        raises(StoreError, Journal, PATH)
+        assert read() == data[:length]  # it is left as it was found
+    clean()
+
+
+def test_a_lost_or_moved_record_is_never_an_old_state():
+    data, ends = sample()
+    records = [data[begin - 7 : end - 7] for begin, end in zip(ends, ends[1:])]
+    header, seal = data[: ends[0] - 7], data[-7:]
+    assert header + b"".join(records) + seal == data
+    for i in range(len(records)):
+        write(header + b"".join(records[:i] + records[i + 1 :]) + seal)
+        raises(StoreError, Journal, PATH)
+        for j in range(i):
+            moved = records[:]
+            moved[i], moved[j] = moved[j], moved[i]
+            write(header + b"".join(moved) + seal)
+            raises(StoreError, Journal, PATH)
+    clean()
+
+
+def test_a_block_that_is_erased_or_full_of_noise_is_never_an_old_state():
+    data, _ = sample()
+    random = Random(3)
+    for size in (8, 32, 64):
+        for at in range(0, len(data), 8):
+            for block in (bytes(size), b"\xff" * size, random.bytes(size)):
+                changed = (data[:at] + block + data[at + size :])[: len(data)]
+                if changed != data:
+                    write(changed)
+                    raises(StoreError, Journal, PATH)
+    clean()
+
+
+def test_what_is_no_journal_is_left_alone():
+    for data in (b"", b"\x00" * 100, b"\xff" * 4096, b"uPJ2" + sample()[0][4:], b'{"json": 1}'):
+        write(data)
+        raises(StoreError, Journal, PATH)
+        assert read() == data
+    clean()
+    raises(StoreError, Journal, "/tmp")
+    raises(StoreError, Journal, PATH + "/missing/journal")
+
+
+def test_a_half_made_new_file_is_nothing():
+    # The power was cut while the journal was made, or rewritten.
+    data, _ = sample()
+    for size in (0, 10, len(data) - 1):
+        clean()
+        with open(PATH + ".new", "wb") as file:
+            file.write(data[:size])
+        store = Journal(PATH)
+        assert contents(store) == {}
+        store.close()
+        write(data)
+        with open(PATH + ".new", "wb") as file:
+            file.write(data[:size])
+        store = Journal(PATH)
+        assert contents(store) == {b"k": b"secret", b"c1": b"newest state"}
+        store.close()
+    clean()
+
+
+def test_closed_is_closed():
+    store = fresh()
+    store.put(b"k", b"v" * 4000)
+    for _ in range(3):
+        store.put(b"k", b"w" * 4000)  # the next one would rewrite the file
     store.close()
     data = read()
-    for at in range(first + 3, first + 7 + 4):  # the checksum and the payload of the middle record
-        write(data[:at] + bytes((data[at] ^ 1,)) + data[at + 1 :])
-        raises(StoreError, Journal, PATH)
+    for work in (lambda: store.put(b"k", b"v"), lambda: store.get(b"k")):
+        assert "closed" in str(raises(StoreError, work))
+    store.close()
+    assert read() == data
+    clean()
+
+
+def test_a_failed_write_closes_it():
+    store = fresh()
+    store.put(b"k", b"old")
+    data = read()
+    store._file.close()  # what follows cannot be written
+    store._file = open(PATH, "rb")
+    assert "nothing is signed" in str(raises(StoreError, store.put, b"k", b"new"))
+    assert "closed" in str(raises(StoreError, store.put, b"k", b"new"))
+    assert read() == data
     clean()
 
 
@@ -105,10 +214,24 @@ def test_it_compacts_itself():
         if i % 97 == 0:
             store.delete(key)
             del expected[key]
+        assert len(read()) < 20000
     assert contents(store) == expected
-    assert len(read()) < 40000
+    written, compactions = store.stats()
+    assert written > 40000 and compactions > 2
     store.close()
-    assert contents(Journal(PATH)) == expected
+    again = Journal(PATH)
+    assert contents(again) == expected and again.stats() == (written, compactions)
+    clean()
+
+
+def test_it_counts_its_wear():
+    store = fresh()
+    assert store.stats() == (16 + 7, 0)  # a header and a seal
+    for i in range(3):
+        before = store.stats()[0]
+        store.put(b"key", b"value")
+        assert store.stats() == (before + 7 + 3 + 5, 0)
+    assert store.stats()[0] == len(read())
     clean()
 
 
@@ -117,6 +240,7 @@ def test_too_long_is_refused():
     raises(StoreError, store.put, b"", b"x")
     raises(StoreError, store.put, b"k" * 256, b"x")
     raises(StoreError, store.put, b"k", b"x" * 4097)
-    assert store.keys() == [] and read() == b""
+    assert store.keys() == []
+    assert len(read()) == 16 + 7
     store.close()
     clean()

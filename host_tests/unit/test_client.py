@@ -161,6 +161,31 @@ def test_a_failing_application_refuses():
     run(main())
 
 
+def test_a_failing_listener_stops_nothing():
+    async def main():
+        alice, bob = client(ALICE), client(BOB, seed=2)
+        mine, theirs = await channel(alice, bob)
+        bob.on_event = lambda handle, kind, detail: 1 // 0
+        assert await mine.pay(1) == 1 and await mine.pay(1) == 2
+        assert "on_event" in bob.errors[-1]
+
+    run(main())
+
+
+def test_no_more_than_allowed_is_earned_unwatched():
+    async def main():
+        alice, bob = client(ALICE), client(BOB, seed=2)
+        mine, theirs = await channel(alice, bob)
+        bob.max_unwatched = (10,)
+        await mine.pay(6)
+        await fails(mine.pay(5), Refused, "service is behind")
+        theirs.is_watched(theirs.state)
+        await mine.pay(5)
+        assert theirs.balance() == 61 and theirs.watched == 1
+
+    run(main())
+
+
 async def fails(coroutine, exception, text):
     try:
         await coroutine

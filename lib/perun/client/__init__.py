@@ -72,7 +72,9 @@ class Client:
         self.guardian = None  # the task that talks to the service, see guard()
         self._peers = {}  # address -> Peer
         self._openings = {}  # proposal id -> _Opening, own proposals that wait for an answer
-        # What applications set. Each is a plain function.
+        # What applications set. max_unwatched: None, or per asset the most that may be earned in
+        # states that the service does not guard yet. The rest are plain functions.
+        self.max_unwatched = None
         self.on_proposal = lambda proposal: "no proposals, please"
         self.on_update = _own_gain_only
         self.on_event = lambda channel, kind, detail: None
@@ -200,6 +202,13 @@ class Client:
             contexts.add(machine.id, state.allocation.assets, state.app)
         self.channels[machine.id] = handle
         return handle
+
+    def tell(self, handle, kind, detail):
+        """Tell the application. Its own mistakes must not stop the channel."""
+        try:
+            self.on_event(handle, kind, detail)
+        except Exception as error:
+            self.on_error("on_event: " + repr(error))
 
     def forget(self, handle):
         """Drop a channel that is settled, from memory and from the store."""

@@ -14,6 +14,7 @@ from perun.wire.compact import Compact
 from perun.wire.messages import ROLE_DEVICE
 from perun.wire.service_messages import (
     ERROR_BUSY,
+    ERROR_CHAIN,
     ERROR_NOT_ALLOWED,
     ERROR_UNKNOWN_CHANNEL,
     EVENT_CONCLUDED,
@@ -154,7 +155,10 @@ class Guardian:
         try:
             await session.fund(machine.index, machine.params, machine.current, machine.agreement)
         except ServiceError as error:
-            self._client.on_event(handle, "funding refused", error.text)
+            if error.code in (ERROR_BUSY, ERROR_CHAIN):  # it may well work later
+                await asyncio.sleep(_FIRST_PAUSE)
+                return
+            self._client.tell(handle, "funding refused", error.text)
         self._fund.remove(handle)
 
     async def _hand_over(self, session, handle):
@@ -170,7 +174,7 @@ class Guardian:
         self._busy = handle
         try:
             await session.watch(machine.index, params, transaction, state_hash, auths)
-            handle.watched = transaction.state.version
+            handle.is_watched(transaction.state)
             self._known.add(handle.id)
         except ServiceError as error:
             if error.code == ERROR_UNKNOWN_CHANNEL and params is None:
@@ -180,7 +184,7 @@ class Guardian:
                 self.watch(handle, authorize)
                 await asyncio.sleep(_FIRST_PAUSE)
             else:
-                self._client.on_event(handle, "watch refused", error.text)
+                self._client.tell(handle, "watch refused", error.text)
         except LinkError:
             self.watch(handle, authorize)
             raise
@@ -221,7 +225,7 @@ class Guardian:
         if kind == EVENT_FUNDED:
             await handle.happened("funded")
         elif kind == EVENT_FUNDING_FAILED:
-            self._client.on_event(handle, "funding failed", None)
+            self._client.tell(handle, "funding failed", None)
         elif kind in (EVENT_REGISTERED, EVENT_REFUTED):
             handle.registered = (event.version, event.timeout)
             await handle.happened("registered", event.version)
@@ -257,6 +261,8 @@ class Guardian:
     async def _compare(self, session, handle, status):
         self._known.add(handle.id)
         handle.watched = status.version
+        if status.version == handle.version:
+            handle.is_watched(handle.state)
         newer = None
         if status.version > handle.version:  # this device was restored from an old backup
             newer = await session.held(handle.id)

@@ -64,6 +64,7 @@ class ChannelHandle:
         self.machine = machine
         self.peer = peer
         self.watched = -1  # newest version for which the service gave a receipt
+        self._guarded = self._own(machine.current.state)  # the own balances in that version
         self.registered = None  # (version, timeout) of a dispute on chain
         self.failed = None  # the store's error: nothing is signed any more
         self._refusal = None
@@ -260,7 +261,25 @@ class ChannelHandle:
         except LinkError:
             pass  # what needs an answer is sent again when the peer is back
 
+    def _own(self, state):
+        return [row[self.index] for row in state.allocation.balances]
+
+    def is_watched(self, state):
+        """The service holds this state."""
+        self.watched = state.version
+        self._guarded = self._own(state)
+
+    def _unwatched_too_much(self, state):
+        """Whether more than the owner allows would rest on states that the service lacks."""
+        most = self.client.max_unwatched
+        return most and any(
+            now - before > limit
+            for now, before, limit in zip(self._own(state), self._guarded, most)
+        )
+
     def _decide(self, state):
+        if self._unwatched_too_much(state):
+            return self.machine.reject("the service is behind: try again later")
         try:
             reason = self.client.on_update(self, state)
         except Exception as error:  # the application's own: it must not stop the channel
@@ -271,4 +290,4 @@ class ChannelHandle:
     def _tell(self, effect):
         if effect.kind == REJECTED:
             self._refusal = effect.detail
-        self.client.on_event(self, effect.kind, effect.detail)
+        self.client.tell(self, effect.kind, effect.detail)

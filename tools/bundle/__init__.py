@@ -1,0 +1,1 @@
+"""The device's build of lib/ and firmware/: modules that are always loaded become one module."""

@@ -1,0 +1,235 @@
+"""All modules of a device: what they define and import, and where that is in its build."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+Function = (ast.FunctionDef, ast.AsyncFunctionDef)
+_SCOPES = (*Function, ast.ClassDef, ast.Lambda)
+_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+
+
+class BundleError(Exception):
+    """The modules cannot be bundled. The text says which line is in the way."""
+
+
+class Constant(NamedTuple):
+    """A name means a number that is known at build time."""
+
+    value: int
+
+
+class Defined(NamedTuple):
+    """A name means what a module defines."""
+
+    module: str
+    name: str
+
+
+class Reference(NamedTuple):
+    """A name means a module."""
+
+    module: str
+
+
+Meaning = Constant | Defined | Reference
+
+
+@dataclass
+class Module:
+    """A source file."""
+
+    name: str
+    path: Path  # below its root
+    text: str
+    tree: ast.Module = field(init=False)
+    constants: dict[str, int] = field(default_factory=dict)  # NAME = const(...)
+    imports: dict[str, tuple[str, str]] = field(default_factory=dict)  # of the library
+    foreign: dict[str, str] = field(default_factory=dict)  # imports of others: name -> statement
+    defined: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.tree = ast.parse(self.text, str(self.path))
+
+    @property
+    def is_native(self) -> bool:
+        """Native code is compiled as it is."""
+        return "import micropython\n" in self.text
+
+
+class World:
+    """sources: root folders; bundles, known: see plan.py."""
+
+    def __init__(
+        self,
+        sources: Iterable[Path],
+        bundles: Mapping[str, tuple[str, ...]],
+        known: dict[str, bool],
+    ) -> None:
+        self.modules = {module.name: module for root in sources for module in _read(root)}
+        self.bundles = bundles
+        self._homes = {member: bundle for bundle in bundles for member in bundles[bundle]}
+        for member in (*bundles, *self._homes):
+            if member not in self.modules:
+                raise BundleError(f"{member}: no such module")
+        for module in self.modules.values():
+            module.tree = ast.fix_missing_locations(Fold(known).visit(module.tree))
+            self._collect(module)
+        self.known = known
+        self._names = {bundle: self._final_names(bundle) for bundle in bundles}
+
+    def _collect(self, module: Module) -> None:
+        for statement in module.tree.body:
+            target = constant_name(statement)
+            if target:
+                assert isinstance(statement, ast.Assign)
+                module.constants[target] = self._value(module, statement.value)
+        for name, node in bindings(module.tree.body):
+            if isinstance(node, ast.ImportFrom) and node.module in self.modules:
+                module.imports[name] = node.module, original(node, name)
+            elif isinstance(node, (ast.Import, ast.ImportFrom)):
+                module.foreign[name] = ast.unparse(node)
+            elif name not in module.constants:
+                module.defined.add(name)
+
+    def _value(self, module: Module, call: ast.expr) -> int:
+        assert isinstance(call, ast.Call)
+        code = compile(ast.Expression(call.args[0]), str(module.path), "eval")
+        value = eval(code, {"__builtins__": {}}, dict(module.constants))
+        if not isinstance(value, int):
+            raise BundleError(
+                f"{module.path}:{call.lineno}: const() of something else than a number"
+            )
+        return value
+
+    # -- where things are ---------------------------------------------------------------------
+
+    def home(self, module: str) -> str:
+        """The module of the device that has what this module has: its bundle, or itself."""
+        return self._homes.get(module, module)
+
+    def members(self, bundle: str) -> list[Module]:
+        """The modules of a bundle, each after those that it needs to be loaded."""
+        order: list[str] = []
+
+        def add(name: str) -> None:
+            if name in order or self.home(name) != bundle:
+                return
+            for needed, attribute in self.modules[name].imports.values():
+                inner = f"{needed}.{attribute}"
+                add(inner if inner in self.modules else needed)
+            if name not in order:
+                order.append(name)
+
+        for member in self.bundles[bundle]:
+            add(member)
+        return [self.modules[name] for name in order]
+
+    def final_name(self, module: str, name: str) -> str:
+        """What a module defines as `name` has this name on the device."""
+        return self._names.get(self.home(module), {}).get((module, name), name)
+
+    def _final_names(self, bundle: str) -> dict[tuple[str, str], str]:
+        """Names that two modules of the bundle have, or that builtins have, get another one."""
+        names: dict[tuple[str, str], str] = {}
+        members = [self.modules[name] for name in self.bundles[bundle]]
+        taken = set(dir(builtins))
+        for module in members:
+            for name, statement in module.foreign.items():
+                if any(other.foreign.get(name, statement) != statement for other in members):
+                    raise BundleError(
+                        f"{module.path}: {name} is something else elsewhere in {bundle}"
+                    )
+                taken.add(name)
+        for module in members:
+            for name in sorted(module.defined):
+                final = name
+                if name in taken:
+                    final = "_".join((name, *module.name.split(".")[1:]))
+                if final in taken:
+                    raise BundleError(f"{module.path}: no name is left for {name} in {bundle}")
+                taken.add(final)
+                names[module.name, name] = final
+        return names
+
+    # -- what names mean ----------------------------------------------------------------------
+
+    def meaning(self, module: str, name: str) -> Meaning:
+        """What `from module import name` gives."""
+        inner = f"{module}.{name}"
+        if inner in self.modules:
+            return Reference(inner)
+        if module not in self.modules:
+            raise BundleError(f"{inner}: no such module")
+        found = self.modules[module]
+        if name in found.constants:
+            return Constant(found.constants[name])
+        if name in found.imports:
+            return self.meaning(*found.imports[name])
+        if name in found.defined or name in found.foreign:
+            return Defined(module, name)
+        raise BundleError(f"{module} has no {name}")
+
+
+def _read(root: Path) -> Iterator[Module]:
+    for path in sorted(root.rglob("*.py")):
+        below = path.relative_to(root)
+        parts = below.with_suffix("").parts
+        if parts[-1] == "__init__":
+            parts = parts[:-1]
+        if below.name != "manifest.py" and parts[0] != "examples":
+            yield Module(".".join(parts), below, path.read_text())
+
+
+class Fold(ast.NodeTransformer):
+    """Puts values for names, and drops the branches that they rule out."""
+
+    def __init__(self, known: dict[str, bool]) -> None:
+        self._known = known
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        if isinstance(node.ctx, ast.Load) and node.id in self._known:
+            return ast.copy_location(ast.Constant(self._known[node.id]), node)
+        return node
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        self.generic_visit(node)
+        if isinstance(node.test, ast.Constant):
+            return node.body if node.test.value else node.orelse
+        return node
+
+
+def constant_name(statement: ast.stmt) -> str:
+    """NAME in `NAME = const(...)`, else ""."""
+    match statement:
+        case ast.Assign(
+            targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id="const"), args=[_])
+        ):
+            return name
+    return ""
+
+
+def original(node: ast.ImportFrom, local: str) -> str:
+    """The name that an import gives the local name to."""
+    return next(alias.name for alias in node.names if (alias.asname or alias.name) == local)
+
+
+def bindings(body: Iterable[ast.AST]) -> Iterator[tuple[str, ast.AST]]:
+    """The names that these nodes bind in their own scope, and the nodes that do it."""
+    for node in body:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            for alias in node.names:
+                yield alias.asname or alias.name.split(".")[0], node
+        elif isinstance(node, (*Function, ast.ClassDef)):
+            yield node.name, node
+        elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            yield node.id, node
+        elif isinstance(node, ast.ExceptHandler) and node.name:
+            yield node.name, node
+        if not isinstance(node, (*_SCOPES, *_COMPREHENSIONS)):
+            yield from bindings(ast.iter_child_nodes(node))

@@ -7,6 +7,9 @@ import ast
 from bundle.rewrite import Rewriter, alias_of, assignment
 from bundle.world import Module, World
 
+_TEXTS = "_TEXTS"
+_LONGEST_NAME = 10  # characters
+
 
 def texts(world: World) -> dict[str, str]:
     """Module -> its text for the device. A package of words alone has none."""
@@ -38,7 +41,44 @@ def _bundle(world: World, bundle: str) -> str:
                         body.append(one)
             else:
                 body.append(statement)
-    return _text(body)
+    return _text(_with_texts(body))
+
+
+class _Texts(ast.NodeTransformer):
+    """Takes the texts of errors out of functions."""
+
+    def __init__(self) -> None:
+        self.all = ""
+        self._raising = False
+
+    def visit_Raise(self, node: ast.Raise) -> ast.Raise:
+        self._raising = True
+        self.generic_visit(node)
+        self._raising = False
+        return node
+
+    def visit_Constant(self, node: ast.Constant) -> ast.expr:
+        text = node.value
+        # A short text is a name for MicroPython, which keeps each name once.
+        if not self._raising or not isinstance(text, str) or len(text) <= _LONGEST_NAME:
+            return node
+        at = self.all.find(text)
+        if at < 0:
+            at = len(self.all)
+            self.all += text
+        part = ast.Slice(ast.Constant(at), ast.Constant(at + len(text)))
+        return ast.Subscript(ast.Name(_TEXTS, ast.Load()), part, ast.Load())
+
+
+def _with_texts(body: list[ast.stmt]) -> list[ast.stmt]:
+    """Errors are rare: their texts are cut out of a single one then.
+
+    A text of its own takes 32 bytes of a heap more than its characters, and is rounded up.
+    """
+    texts = _Texts()
+    body = [texts.visit(statement) for statement in body]
+    target = ast.Name(_TEXTS, ast.Store())
+    return [ast.Assign([target], ast.Constant(texts.all)), *body]
 
 
 def _single(statement: ast.Import | ast.ImportFrom, alias: ast.alias) -> ast.stmt:

@@ -18,54 +18,69 @@ class RuleError(ValueError):
     """A state, an allocation or a transition breaks a rule."""
 
 
-def _require(ok, text):
-    if not ok:
-        raise RuleError(text)
-
-
-def _amount(value, what):
-    _require(isinstance(value, int) and not isinstance(value, bool), what + " is not a number")
-    _require(0 <= value < _WORD, what + " is negative or over 2**256-1")
+def _check_amount(value, what):
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise RuleError(what + " is not a number")
+    if not 0 <= value < _WORD:
+        raise RuleError(what + " is negative or over 2**256-1")
 
 
 def check_asset(asset):
     """An asset with a chain id that fits a uint256 and, on Ethereum, a 20-byte holder."""
-    _amount(asset.chain_id, "chain id")
-    _require(isinstance(asset.holder, bytes), "asset holder is not bytes")
-    _require(asset.backend != 1 or len(asset.holder) == 20, "asset holder is not 20 bytes")
-    _require(0 <= asset.backend <= 0xFFFFFFFF, "unknown asset backend")
+    _check_amount(asset.chain_id, "chain id")
+    if not isinstance(asset.holder, bytes):
+        raise RuleError("asset holder is not bytes")
+    if asset.backend == 1 and len(asset.holder) != 20:
+        raise RuleError("asset holder is not 20 bytes")
+    if not 0 <= asset.backend <= 0xFFFFFFFF:
+        raise RuleError("unknown asset backend")
 
 
 def check_balances(balances, assets, what="balances"):
     """One row per asset, one amount per participant, and a total that fits a uint256."""
-    _require(len(balances) == assets, what + ": one row per asset is needed")
+    if len(balances) != assets:
+        raise RuleError(what + ": one row per asset is needed")
     for row in balances:
-        _require(len(row) == PARTICIPANTS, what + ": one amount per participant is needed")
+        if len(row) != PARTICIPANTS:
+            raise RuleError(what + ": one amount per participant is needed")
         for value in row:
-            _amount(value, what)
-        _require(sum(row) < _WORD, what + ": total over 2**256-1")
+            _check_amount(value, what)
+        if sum(row) >= _WORD:
+            raise RuleError(what + ": total over 2**256-1")
 
 
 def check_allocation(allocation):
     """go-perun Allocation.Valid, plus: no asset twice, totals fit, index maps in range."""
     assets, balances, locked = allocation
-    _require(0 < len(assets) <= MAX_ASSETS, "an allocation needs 1 to 1024 assets")
+    if not 0 < len(assets) <= MAX_ASSETS:
+        raise RuleError("an allocation needs 1 to 1024 assets")
     for i, asset in enumerate(assets):
         check_asset(asset)
-        _require(asset not in assets[:i], "an asset is listed twice")
+        if asset in assets[:i]:
+            raise RuleError("an asset is listed twice")
     check_balances(balances, len(assets))
-    _require(len(locked) <= MAX_LOCKED, "more than 1024 locked sub-allocations")
+    if len(locked) > MAX_LOCKED:
+        raise RuleError("more than 1024 locked sub-allocations")
     for i, sub in enumerate(locked):
-        _require(len(sub.id) == 32, "locked: an id is not 32 bytes")
-        _require(len(sub.balances) == len(assets), "locked: one amount per asset is needed")
-        for value in sub.balances:
-            _amount(value, "locked amount")
-        for index in sub.index_map:
-            _require(0 <= index < PARTICIPANTS, "locked: index map out of range")
+        _check_locked(sub, len(assets))
         for other in locked[:i]:
-            _require(other.id != sub.id, "locked: a sub-channel is listed twice")
+            if other.id == sub.id:
+                raise RuleError("locked: a sub-channel is listed twice")
     for total in totals(allocation):
-        _require(total < _WORD, "a total is over 2**256-1")
+        if total >= _WORD:
+            raise RuleError("a total is over 2**256-1")
+
+
+def _check_locked(sub, assets):
+    if len(sub.id) != 32:
+        raise RuleError("locked: an id is not 32 bytes")
+    if len(sub.balances) != assets:
+        raise RuleError("locked: one amount per asset is needed")
+    for value in sub.balances:
+        _check_amount(value, "locked amount")
+    for index in sub.index_map:
+        if not 0 <= index < PARTICIPANTS:
+            raise RuleError("locked: index map out of range")
 
 
 def totals(allocation):
@@ -78,32 +93,42 @@ def totals(allocation):
 
 def check_state(state):
     """The shape of a single state."""
-    _require(isinstance(state.id, bytes) and len(state.id) == 32, "channel id is not 32 bytes")
-    _require(0 <= state.version < 1 << 64, "version out of range")
-    _require(len(state.app) in (0, 20), "app is not an address")
-    _require(state.app or not state.data, "data without an app")
+    if not isinstance(state.id, bytes) or len(state.id) != 32:
+        raise RuleError("channel id is not 32 bytes")
+    if not 0 <= state.version < 1 << 64:
+        raise RuleError("version out of range")
+    if len(state.app) not in (0, 20):
+        raise RuleError("app is not an address")
+    if state.data and not state.app:
+        raise RuleError("data without an app")
     check_allocation(state.allocation)
 
 
 def check_params(params):
     """Two different 20-byte participants, 1 <= challenge duration < 2**64, a 256-bit nonce."""
-    _require(0 < params.challenge_duration < 1 << 64, "challenge duration out of range")
-    _require(0 <= params.nonce < _WORD, "nonce out of range")
-    _require(len(params.participants) == PARTICIPANTS, "exactly two participants are supported")
+    if not 0 < params.challenge_duration < 1 << 64:
+        raise RuleError("challenge duration out of range")
+    if not 0 <= params.nonce < _WORD:
+        raise RuleError("nonce out of range")
+    if len(params.participants) != PARTICIPANTS:
+        raise RuleError("exactly two participants are supported")
     for address in params.participants:
-        _require(
-            isinstance(address, bytes) and len(address) == 20, "participant is not an address"
-        )
-    _require(params.participants[0] != params.participants[1], "both participants are the same")
-    _require(len(params.app) in (0, 20), "app is not an address")
-    _require(not (params.ledger and params.virtual), "a virtual channel is no ledger channel")
+        if not isinstance(address, bytes) or len(address) != 20:
+            raise RuleError("participant is not an address")
+    if params.participants[0] == params.participants[1]:
+        raise RuleError("both participants are the same")
+    if len(params.app) not in (0, 20):
+        raise RuleError("app is not an address")
+    if params.ledger and params.virtual:
+        raise RuleError("a virtual channel is no ledger channel")
 
 
 def check_funding_agreement(agreement, allocation):
     """Who deposits how much: the same shape and the same sum per asset as the allocation."""
     check_balances(agreement, len(allocation.assets), "funding agreement")
     for paid, row in zip(agreement, allocation.balances):
-        _require(sum(paid) == sum(row), "funding agreement: sums differ from the balances")
+        if sum(paid) != sum(row):
+            raise RuleError("funding agreement: sums differ from the balances")
 
 
 def check_transition(current, following, actor, version=None):
@@ -112,15 +137,24 @@ def check_transition(current, following, actor, version=None):
     actor: index of the participant who proposes; version: the one that `following` must have, by
     default one later. `locked` stays as it is.
     """
-    _require(0 <= actor < PARTICIPANTS, "actor out of range")
+    if not 0 <= actor < PARTICIPANTS:
+        raise RuleError("actor out of range")
     check_state(following)
-    _require(following.id == current.id, "another channel's state")
-    _require(following.app == current.app, "the app changed")
-    _require(not current.is_final, "the channel is final")
+    if following.id != current.id:
+        raise RuleError("another channel's state")
+    if following.app != current.app:
+        raise RuleError("the app changed")
+    if current.is_final:
+        raise RuleError("the channel is final")
     expected = current.version + 1 if version is None else version
-    _require(following.version == expected, "version %d is next" % expected)
+    if following.version != expected:
+        raise RuleError("version %d is next" % expected)
     old, new = current.allocation, following.allocation
-    _require(new.assets == old.assets, "the assets changed")
-    _require(totals(new) == totals(old), "a total changed")
-    _require(new.locked == old.locked, "locked funds changed")
-    _require(not (following.is_final and new.locked), "a final state has locked funds")
+    if new.assets != old.assets:
+        raise RuleError("the assets changed")
+    if totals(new) != totals(old):
+        raise RuleError("a total changed")
+    if new.locked != old.locked:
+        raise RuleError("locked funds changed")
+    if following.is_final and new.locked:
+        raise RuleError("a final state has locked funds")

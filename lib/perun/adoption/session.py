@@ -22,7 +22,8 @@ from perun.wire.service_messages import (
     receipt_transcript,
 )
 
-TIMEOUT = const(15)  # seconds for an answer
+_PATIENCE = const(5)  # seconds for an answer, before the same is sent again
+_TRIES = const(3)
 _MAX_BAD = const(16)  # undecodable frames before the session ends
 
 
@@ -52,6 +53,7 @@ class Session:
         self._waiting = {}  # request number -> [asyncio.Event, answer]
         self._number = 0
         self.info = None  # ServiceInfo, the first message of the service
+        self.patience = _PATIENCE
 
     async def run(self):
         """Read until the link closes (LinkError) or the service ends the session (ServiceError).
@@ -92,14 +94,15 @@ class Session:
                 entry[0].set()
 
     async def _request(self, kind, *fields):
-        """Send a request and return its answer. ServiceError, LinkError (also: no answer)."""
+        """Send a request and return its answer. ServiceError, LinkError (also: no answer).
+
+        A serial line may lose a frame, and does not tell that a service has started anew: it is
+        asked again. Every request may come twice.
+        """
         self._number = number = self._number + 1
         entry = self._waiting[number] = [asyncio.Event(), None]
         try:
-            await self._link.send(self._codec.encode(kind(number, *fields)))
-            await asyncio.wait_for(entry[0].wait(), TIMEOUT)
-        except asyncio.TimeoutError:
-            raise LinkError("the service does not answer")
+            await self._ask(entry[0], self._codec.encode(kind(number, *fields)))
         finally:
             del self._waiting[number]
         answer = entry[1]
@@ -108,6 +111,15 @@ class Session:
         if type(answer) is Error:
             raise ServiceError(answer.code, answer.text)
         return answer
+
+    async def _ask(self, answered, body):
+        for _ in range(_TRIES):
+            await self._link.send(body)
+            try:
+                return await asyncio.wait_for(answered.wait(), self.patience)
+            except asyncio.TimeoutError:
+                pass
+        raise LinkError("the service does not answer")
 
     def _expect(self, answer, kind):
         if type(answer) is not kind:

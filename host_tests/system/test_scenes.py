@@ -24,7 +24,7 @@ async def test_scene(name: str) -> None:
     outcome = await runner.play(SCENES[name], Story(name, "", print))
     assert not outcome.error
     assert outcome.expected == outcome.actual
-    assert outcome.ok and outcome.payments > 20 and outcome.seconds < 45
+    assert outcome.ok and outcome.payments > 10 and outcome.seconds < 45
 
 
 async def test_wrong_wei_is_found() -> None:

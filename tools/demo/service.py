@@ -113,10 +113,11 @@ class Service:
         """What it has stored."""
         return status.read(self.directory / "adoption.sqlite")
 
-    def kill(self) -> None:
+    async def kill(self) -> None:
         """kill -9."""
         if self._process is not None:
             processes.kill(self._process)
+            await self._process.wait()
 
     async def stop(self) -> None:
         """End it."""

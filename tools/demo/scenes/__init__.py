@@ -5,7 +5,7 @@
 It runs in a fresh world and says what must be true at its end and what is.
 """
 
-from demo.scenes import cheat, honest
+from demo.scenes import cheat, honest, service_down
 from demo.scenes.base import Scene
 
-SCENES: dict[str, Scene] = {scene.name: scene for scene in (honest.SCENE, cheat.SCENE)}
+SCENES: dict[str, Scene] = {room.SCENE.name: room.SCENE for room in (honest, cheat, service_down)}

@@ -52,10 +52,10 @@ async def connect(world: World) -> None:
         await world.car.said("peer connected")
 
 
-async def charge(world: World, wh: int) -> int:
-    """Have the car charge, and wait for it; the first time it opens the channel.
+async def order(world: World, wh: int) -> int:
+    """Have the car begin to charge; the first time it opens the channel.
 
-    Returns the version of the state then: how many payments there have been.
+    Returns where what the car says from now on begins in its `events`.
     """
     car, story = world.car, world.story
     since = len(car.events)
@@ -68,13 +68,24 @@ async def charge(world: World, wh: int) -> int:
             await car.said("channel", kind="open", timeout=30)
             held = await asyncio.to_thread(world.chain.contract_balance)
             step.detail = f"{held:,} wei in the contract"
-    with story.step(f"The car charges {wh:,} Wh and pays slice by slice") as step:
-        began = story.seconds
-        event = await car.said("charged", timeout=60, since=since)
-        version = int(event["version"])
-        rate = wh / SLICE_WH / (story.seconds - began)
+    return since
+
+
+async def charge(world: World, wh: int) -> int:
+    """Have the car charge, and wait for it; returns the number of payments until then."""
+    since = await order(world, wh)
+    with world.story.step(f"The car charges {wh:,} Wh and pays slice by slice") as step:
+        began = world.story.seconds
+        version = await charged(world, since)
+        rate = wh / SLICE_WH / (world.story.seconds - began)
         step.detail = f"version {version}, {rate:.0f} payments a second"
     return version
+
+
+async def charged(world: World, since: int) -> int:
+    """Wait for the end of the order that began at `since`; returns the number of payments."""
+    event = await world.car.said("charged", timeout=60, since=since)
+    return int(event["version"])
 
 
 async def until_wallet(world: World, wallet: str, amount: int, timeout: float = 20) -> int:
@@ -87,3 +98,9 @@ async def until_wallet(world: World, wallet: str, amount: int, timeout: float = 
             break
         await asyncio.sleep(0.1)
     return balance
+
+
+async def until_withdrawn(world: World) -> None:
+    """Wait until both devices know that their owners have their money."""
+    for device in (world.car, world.station):
+        await device.said("channel", kind="withdrawn")

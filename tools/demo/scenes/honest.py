@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
-from demo.scenes.base import Scene, Verdict, charge, connect, fair_shares, until_wallet
+from demo.scenes.base import (
+    Scene,
+    Verdict,
+    charge,
+    connect,
+    fair_shares,
+    until_wallet,
+    until_withdrawn,
+)
 from demo.world import World
 
 WH = 5000
@@ -22,8 +30,7 @@ async def play(world: World) -> Verdict:
     with story.step("The service concludes and withdraws to the wallets of the owners"):
         car_wallet = await until_wallet(world, world.car_wallet, car)
         station_wallet = await until_wallet(world, world.station_wallet, station)
-        for device in (world.car, world.station):
-            await device.said("channel", kind="withdrawn")
+        await until_withdrawn(world)
     return Verdict(
         payments,
         {

@@ -3,7 +3,16 @@
 import asyncio
 
 from channels import ALICE, ASSET, BOB, CHAIN_ID, TOKEN, replace
-from perun.channel import ACTING, DOUBT_PEER, FINAL, REGISTERED, SIGNING, WITHDRAWN, ProtocolError
+from perun.channel import (
+    ACTING,
+    DOUBT_PEER,
+    DOUBT_SERVICE,
+    FINAL,
+    REGISTERED,
+    SIGNING,
+    WITHDRAWN,
+    ProtocolError,
+)
 from perun.channel import Limits
 from perun.client import Client
 from perun.client.handle import ClientError, Refused
@@ -311,6 +320,28 @@ def test_restart_from_the_store():
         await connect(alice, again)
         await mine.pay(10)
         assert restored.balance() == 70 and restored.phase == ACTING
+
+    run(main())
+
+
+def test_a_payment_is_made_up_for_when_the_doubts_end():
+    """It arrives while the service is not heard yet. Nobody waits for a timeout afterwards."""
+
+    async def main():
+        alice, bob = client(ALICE), client(BOB, seed=2)
+        mine, theirs = await channel(alice, bob)
+        theirs.peer.close()
+        await soon(lambda: not mine.peer.connected)
+        paying = asyncio.create_task(mine.pay(10))
+        await soon(lambda: mine.phase == SIGNING)
+        again = client(BOB, seed=4, store=bob.store)
+        restored = again.restore()[0]
+        await connect(alice, again)
+        await soon(lambda: restored.machine.doubts == DOUBT_SERVICE and len(again.errors) > 0)
+        assert "heard first" in again.errors[-1] and restored.version == 0
+        await restored.happened("service_holds")
+        await asyncio.wait_for(paying, 5)  # the peer has ten seconds before it is asked again
+        assert restored.machine.current == mine.machine.current and restored.balance() == 60
 
     run(main())
 

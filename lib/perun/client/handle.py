@@ -22,6 +22,7 @@ from perun.compat import const
 from perun.link import LinkError
 from perun.model import transfer, with_balances
 from perun.store import StoreError
+from perun.wire.messages import ChannelSync
 
 _RETRIES = const(3)
 _ANSWER = const(10)  # seconds that the peer has for an answer, before the same is sent again
@@ -212,11 +213,13 @@ class ChannelHandle:
     async def receive(self, message):
         """Handle the peer's message. Raises ProtocolError, ClientError; nothing changed then."""
         await self.happened("receive", message)
+        if type(message) is ChannelSync:  # it lost its link or its memory, and what came then
+            await self.resend()
 
     async def ask_peer(self):
-        """Ask the peer for its newest state (ChannelSync) and send again what it may lack."""
+        """Show the peer the newest state (ChannelSync) and ask for its own; each side then sends
+        again what the other may lack."""
         await self.happened("ask")
-        await self.resend()
 
     async def happened(self, what, *details):
         """Tell the machine, by the name of its method, and carry out what follows."""
@@ -225,7 +228,8 @@ class ChannelHandle:
             doubted = self.machine.doubts
             await self._run(getattr(self.machine, what)(*details))
             if doubted and not self.machine.doubts:
-                await self._run(self.machine.retry())
+                # What the peer sent meanwhile was turned away: have it sent again.
+                await self._run(self.machine.ask() + self.machine.retry())
 
     # -- effects ------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ stored, pays for. So the station is never owed anything, and a car risks the sli
 import asyncio
 
 from charger import load as load_charger
-from perun.channel import ACTING, FINAL, FUNDING, INIT_SIGNING, SIGNED, WITHDRAWN_EVENT
+from perun.channel import ACTING, FINAL, FUNDING, INIT_SIGNING, SIGNED, SIGNING, WITHDRAWN_EVENT
 from perun.client.handle import ClientError
 from tariff import earned, energy
 
@@ -17,6 +17,9 @@ FIELDS = {
     "min_payment": (1, "amount"),
     # Seconds without energy after which the service is given what it needs to withdraw.
     "checkpoint_after": (2, "number", 1, 86400, "seconds"),
+    # Seconds without energy after which the channel is settled, so that the next car can charge:
+    # together with the car if it is there, by a dispute if it has vanished. 0: never.
+    "settle_after": (900, "number", 0, 31536000, "seconds"),
     "charger": (..., "part"),
 }
 
@@ -30,6 +33,7 @@ class App:
         self._price = settings["price_per_kwh"]
         self._min_payment = settings["min_payment"]
         self._pause = settings["checkpoint_after"]
+        self._settle_after = settings["settle_after"]
         self.charger = load_charger(settings["charger"])
         self.charger.on_pulse = self._control
         self._channel = None  # the one that is or was charging last
@@ -45,7 +49,11 @@ class App:
 
     def jobs(self):
         """What runs all the time: pairs of a name and a coroutine function."""
-        return (("charger", self.charger.run), ("charging", self._watch_charging))
+        return (
+            ("charger", self.charger.run),
+            ("charging", self._watch_charging),
+            ("silence", self._watch_silence),
+        )
 
     def commands(self):
         """What the console obeys beyond every device's commands: there is nothing."""
@@ -135,6 +143,33 @@ class App:
             return
         self._checkpoint = version
         self._console.event("checkpoint", version=version)
+
+    async def _watch_silence(self):
+        """Settle a channel that only keeps the station. What fails is tried again."""
+        idle = version = 0
+        while self._settle_after:
+            await asyncio.sleep(1)
+            channel = self._channel
+            idle += 1
+            if not channel or channel.phase not in (ACTING, SIGNING):
+                idle = 0
+            elif self.charger.closed or channel.version != version:
+                idle, version = 0, channel.version
+            elif idle >= self._settle_after:
+                idle = 0
+                await self._settle(channel)
+
+    async def _settle(self, channel):
+        self._console.event("settling", version=channel.version, peer=channel.peer.connected)
+        try:
+            if channel.peer.connected:
+                try:
+                    return await channel.close()
+                except (ClientError, ValueError) as error:
+                    self._console.event("no agreement", text=str(error))
+            await channel.dispute()
+        except ClientError as error:
+            self._console.event("no dispute", text=str(error))
 
     def _on_event(self, channel, kind, detail):
         self._console.event("channel", id=channel.id[:4], kind=kind, detail=detail)

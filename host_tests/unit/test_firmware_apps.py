@@ -3,6 +3,7 @@
 import asyncio
 import sys
 
+import config
 import ev_car
 import ev_station
 import tariff
@@ -12,7 +13,7 @@ from console import Console
 from perun.channel import ACTING, FINAL
 from perun.channel import Limits
 from perun.client import Client
-from perun.client.handle import Refused
+from perun.client.handle import ClientError, Refused
 from perun.link.memory import pair
 from perun.model import transfer, with_balances
 from perun.store.journal import MemoryStore
@@ -56,7 +57,7 @@ class Peering:
 class World:
     """A car (ALICE) and a station (BOB) that are connected; the chain is played by the tests."""
 
-    def __init__(self):
+    def __init__(self, settle_after=0):
         self.lines = []
         made = []
         self.console = Console(write=self.lines.append)
@@ -64,6 +65,7 @@ class World:
         self.car_client = self._client(ALICE, 1)
         self.station_client = self._client(BOB, 2)
         station = {"price_per_kwh": PRICE, "min_payment": 2, "checkpoint_after": 1}
+        station["settle_after"] = settle_after
         station["charger"] = charger
         self.station = ev_station.App(self.station_client, station, self.console, None)
         self.car_settings = {
@@ -133,11 +135,11 @@ async def soon(ready):
     raise AssertionError("it did not happen")
 
 
-def play(scene):
+def play(scene, **settings):
     """Run a scene in a connected world."""
 
     async def main():
-        world = World()
+        world = World(**settings)
         await world.connect()
         try:
             await scene(world)
@@ -310,6 +312,7 @@ def test_restart():
         client.store = world.station_client.store
         client.restore()
         settings = {"price_per_kwh": PRICE, "min_payment": 2, "checkpoint_after": 1}
+        settings["settle_after"] = 0
         settings["charger"] = {"module": "test_cable", "made": []}
         station = ev_station.App(client, settings, Console(write=lambda line: None), None)
         status = station.status()
@@ -318,6 +321,78 @@ def test_restart():
         assert [c.phase for c in client.channels.values()] == [ACTING]
 
     play(scene)
+
+
+class Guardian:
+    """Stands for the station's session with its service."""
+
+    def __init__(self, reachable=True):
+        self.disputed = []
+        self.reachable = reachable
+
+    def fund(self, handle):
+        pass
+
+    def watch(self, handle, authorize=False):
+        pass
+
+    async def checkpoint(self, handle):
+        pass
+
+    async def dispute(self, handle):
+        self.disputed.append(handle.version)
+        if not self.reachable:
+            raise ClientError("no session with the service")
+        await handle.happened("registered", handle.version)
+
+
+def test_a_car_that_vanished_is_disputed():
+    async def scene(world):
+        guardian = world.station_client.guardian = Guardian()
+        channel = await world.open()
+        await channel.pay(35)
+        await soon(lambda: world.station_cable.closed)
+        world.peer.close()
+        await asyncio.sleep(1.5)
+        assert not guardian.disputed  # energy that is paid for flows, whoever is there
+        world.flow(10)
+        await soon(lambda: guardian.disputed)
+        await asyncio.sleep(2.5)
+        assert guardian.disputed == [1]  # once
+        assert world.station.status()["earned"] == 35
+
+    play(scene, settle_after=1)
+
+
+def test_a_dispute_that_fails_is_tried_again():
+    async def scene(world):
+        guardian = world.station_client.guardian = Guardian(reachable=False)
+        await world.open()
+        world.peer.close()
+        await soon(lambda: len(guardian.disputed) == 2)
+        assert [line for line in world.lines if line.startswith("no dispute")]
+
+    play(scene, settle_after=1)
+
+
+def test_a_car_that_stays_without_paying_agrees_to_the_end():
+    async def scene(world):
+        world.station_client.guardian = Guardian()
+        channel = await world.open()
+        for _ in range(4):  # payments are a sign of life
+            await asyncio.sleep(0.8)
+            await channel.pay(7)
+            world.flow(10)
+        assert channel.phase == ACTING
+        await soon(lambda: channel.phase == FINAL)
+        assert not world.station_client.guardian.disputed
+        assert world.station_channel().balance() == 100 + 4 * 7
+
+    play(scene, settle_after=2)
+
+
+def test_by_default_a_silent_car_has_time():
+    assert config.check_section({}, {"x": ev_station.FIELDS["settle_after"]}, "")["x"] >= 600
 
 
 def test_wrong_orders():

@@ -12,6 +12,7 @@ import struct
 import tty
 
 import pytest
+from perun.wire import messages
 from perun.wire import service_messages as sm
 from perun.wire.frame import serial_frame, tcp_frame
 from service import kit
@@ -182,6 +183,18 @@ async def test_device_restarts_on_a_serial_line(start, cars, line):
         assert isinstance(await device.ask(sm.StatusRequest, b""), sm.Ack)
         await wire.raw(serial_frame(device.codec.encode(sm.StatusRequest(9, b"")))[:7])
         await wire.raw(b"\x00")
+    await lives(service, cars[0])
+
+
+async def test_device_restarts_during_the_handshake(start, cars, line):
+    """On a serial line nothing tells that a device starts anew but its next Hello."""
+    wire, path = line
+    service = await start(*cars, service={"serial": [{"path": path}]})
+    cars[0].wire = wire
+    for _ in range(2):
+        await cars[0].send(cars[0].hello())
+        assert isinstance(await cars[0].recv(), messages.Hello)
+    await cars[0].connect(wire)
     await lives(service, cars[0])
 
 

@@ -25,8 +25,28 @@ async def prove(
 ) -> bytes:
     """Answer a device's Hello; returns the device's address, proven.
 
-    The caller limits the time. Raises Refusal, LinkClosed and WireError.
+    A device that starts anew in the middle says Hello again: a serial line does not tell. The
+    caller limits the time. Raises Refusal, LinkClosed and WireError.
     """
+    while True:
+        own, answer = await _challenge(link, codec, hello, identity, config)
+        if not isinstance(answer, messages.Hello):
+            break
+        hello = answer
+    if not isinstance(answer, messages.HelloProof):
+        raise Refusal(sm.ERROR_MALFORMED, "a HelloProof is expected here")
+    transcript = encoding.keccak(messages.hello_transcript(hello, own))
+    if not verify.signed_by(hello.address, transcript, answer.sig):
+        raise Refusal(sm.ERROR_SIGNATURE, "the proof is not signed by the address of the Hello")
+    proof = identity.sign_bytes(messages.hello_transcript(own, hello))
+    await link.send(codec.encode(messages.HelloProof(proof)))
+    return bytes(hello.address)
+
+
+async def _challenge(
+    link: Link, codec: Compact, hello: messages.Hello, identity: Key, config: Config
+) -> tuple[messages.Hello, object]:
+    """Answer with a Hello of our own; returns it and what the device says then."""
     own = messages.Hello(
         messages.PROTOCOL_VERSION,
         messages.ROLE_SERVICE,
@@ -36,15 +56,7 @@ async def prove(
     )
     _check(hello, own)
     await link.send(codec.encode(own))
-    proof = _decoded(codec, await link.recv())
-    if not isinstance(proof, messages.HelloProof):
-        raise Refusal(sm.ERROR_MALFORMED, "a HelloProof is expected here")
-    transcript = encoding.keccak(messages.hello_transcript(hello, own))
-    if not verify.signed_by(hello.address, transcript, proof.sig):
-        raise Refusal(sm.ERROR_SIGNATURE, "the proof is not signed by the address of the Hello")
-    answer = identity.sign_bytes(messages.hello_transcript(own, hello))
-    await link.send(codec.encode(messages.HelloProof(answer)))
-    return bytes(hello.address)
+    return own, _decoded(codec, await link.recv())
 
 
 def _check(hello: messages.Hello, own: messages.Hello) -> None:

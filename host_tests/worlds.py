@@ -31,7 +31,7 @@ async def new_world(tmp_path: Path) -> AsyncIterator[NewWorld]:
 
         async def make(**car: Any) -> World:
             story = Story("test", "", print)
-            world = World(tmp_path / "world", story, car_options=car)
+            world = World(tmp_path / "world", story, car=car)
             await stack.enter_async_context(world)
             return world
 

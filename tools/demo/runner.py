@@ -32,7 +32,7 @@ async def play(
     directory = DIRECTORY / str(os.getpid()) / scene.name
     shutil.rmtree(directory, ignore_errors=True)
     try:
-        async with World(directory, story, heap, scene.car) as world:
+        async with World(directory, story, heap, scene.car, scene.station, scene.power) as world:
             world.keep = True  # until all is well
             verdict = await scene.play(world)
             await world.look()  # the last picture

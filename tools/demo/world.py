@@ -32,8 +32,9 @@ WH_PER_SECOND = 3000  # about five hundred times the power of a fast home charge
 class World:
     """`async with World(directory, story) as world:` sets it up and clears it away.
 
-    car_options: added to the car's settings; heap: of each device. The directory is removed at
-    the end unless `keep` is set by then.
+    car, station: settings of the application in addition; heap: of each device; power: how fast
+    the station pushes energy, in Wh per second. The directory is removed at the end unless `keep`
+    is set by then.
     """
 
     def __init__(
@@ -41,13 +42,16 @@ class World:
         directory: Path,
         story: Story,
         heap: str = HEAP,
-        car_options: dict[str, Any] | None = None,
+        car: dict[str, Any] | None = None,
+        station: dict[str, Any] | None = None,
+        power: int = WH_PER_SECOND,
     ) -> None:
         self.directory = directory
         self.story = story
         self.keep = False
         self._heap = heap
-        self._car_options = car_options or {}
+        self._car_options, self._station_options = car or {}, station or {}
+        self._power = power
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -102,7 +106,8 @@ class World:
             {
                 "module": "ev_station",
                 "price_per_kwh": str(PRICE_PER_KWH),
-                "charger": _charger("station", meter_port),
+                "charger": self._charger("station", meter_port),
+                **self._station_options,
             },
         )
         car = self._config(
@@ -116,7 +121,7 @@ class World:
                 "deposit": str(CAR_DEPOSIT),
                 "station_deposit": str(STATION_DEPOSIT),
                 "challenge_duration": CHALLENGE,
-                "charger": _charger("car", meter_port),
+                "charger": self._charger("car", meter_port),
                 **self._car_options,
             },
         )
@@ -127,7 +132,11 @@ class World:
             await device.make_key()
             await self.service.allow(device.address, device.name, budget)
             device.on_event = self._heard
+            self.line.flush()
             await device.start()
+
+    def _charger(self, end: str, port: int) -> dict[str, Any]:
+        return {"module": "cable", "end": end, "port": port, "wh_per_second": self._power}
 
     def _config(
         self, receiver: str, service: dict[str, Any], peer: dict[str, Any], app: dict[str, Any]
@@ -204,10 +213,6 @@ class World:
 def short(address: str) -> str:
     """0x1234...abcd"""
     return f"{address[:6]}…{address[-4:]}"
-
-
-def _charger(end: str, port: int) -> dict[str, Any]:
-    return {"module": "cable", "end": end, "port": port, "wh_per_second": WH_PER_SECOND}
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:

@@ -7,7 +7,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from demo.world import CAR_DEPOSIT, PRICE_PER_KWH, SLICE_WH, STATION_DEPOSIT, World
+from demo.chain import Dispute
+from demo.world import (
+    CAR_DEPOSIT,
+    PRICE_PER_KWH,
+    SLICE_WH,
+    STATION_DEPOSIT,
+    WH_PER_SECOND,
+    World,
+)
 
 
 @dataclass(frozen=True)
@@ -26,12 +34,15 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Scene:
-    """name: for the command line; play: runs in a fresh world; car: settings of the car."""
+    """name: for the command line; play: runs in a fresh world; car, station: settings of theirs;
+    power: how fast energy flows, in Wh per second."""
 
     name: str
     title: str
     play: Callable[[World], Awaitable[Verdict]]
     car: dict[str, Any] = field(default_factory=dict)
+    station: dict[str, Any] = field(default_factory=dict)
+    power: int = WH_PER_SECOND
 
 
 def price_of(wh: int) -> int:
@@ -98,6 +109,16 @@ async def until_wallet(world: World, wallet: str, amount: int, timeout: float = 
             break
         await asyncio.sleep(0.1)
     return balance
+
+
+async def until_registered(world: World, version: int) -> Dispute:
+    """The dispute once it has at least this version. TimeoutError."""
+    async with asyncio.timeout(20):
+        while True:
+            dispute = await asyncio.to_thread(world.chain.dispute, world.channel)
+            if dispute is not None and dispute.version >= version:
+                return dispute
+            await asyncio.sleep(0.05)
 
 
 async def until_withdrawn(world: World) -> None:

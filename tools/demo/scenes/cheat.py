@@ -7,8 +7,15 @@ from typing import Any
 
 from eth_utils import to_checksum_address
 
-from demo.chain import Dispute
-from demo.scenes.base import Scene, Verdict, charge, connect, fair_shares, until_wallet
+from demo.scenes.base import (
+    Scene,
+    Verdict,
+    charge,
+    connect,
+    fair_shares,
+    until_registered,
+    until_wallet,
+)
 from demo.world import CHALLENGE, World, short
 
 CHEAP_WH = 300  # what the cheater would like to pay for
@@ -37,7 +44,7 @@ async def play(world: World) -> Verdict:
         await asyncio.to_thread(register, world, old)
         step.detail = f"version {old['state'][1]} of {newest}"
     with story.step("The service refutes it with the newest state") as step:
-        dispute = await refuted(world, newest)
+        dispute = await until_registered(world, newest)
         step.detail = f"version {dispute.version} is registered"
     with story.step(f"{CHALLENGE} s of challenge period pass on the chain"):
         await asyncio.to_thread(chain.node.pass_time, CHALLENGE + 1)
@@ -94,16 +101,6 @@ def register(world: World, exported: dict[str, Any]) -> None:
     state = (channel, version, outcome, data, final)
     sender = world.chain.node.web3.eth.accounts[_CHEATER]
     world.chain.register(sender, (params, state, exported["sigs"]))
-
-
-async def refuted(world: World, version: int) -> Dispute:
-    """The dispute once it has at least this version. TimeoutError."""
-    async with asyncio.timeout(20):
-        while True:
-            dispute = await asyncio.to_thread(world.chain.dispute, world.channel)
-            if dispute is not None and dispute.version >= version:
-                return dispute
-            await asyncio.sleep(0.05)
 
 
 SCENE = Scene(

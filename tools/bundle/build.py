@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 
 from bundle.rewrite import Rewriter, alias_of, assignment
+from bundle.shorten import Kept, kept, shorten
 from bundle.world import Module, World
 
 _TEXTS = "_TEXTS"
@@ -14,20 +15,21 @@ _LONGEST_NAME = 10  # characters
 def texts(world: World) -> dict[str, str]:
     """Module -> its text for the device. A package of words alone has none."""
     found = {}
+    stays = kept(module.tree for module in world.modules.values())
     for module in world.modules.values():
         home = world.home(module.name)
         if home == module.name in world.bundles:
-            found[module.name] = _bundle(world, module.name)
+            found[module.name] = _text(_bundle(world, module.name), stays)
         elif home != module.name:
-            found[module.name] = _alias(world, module)
+            found[module.name] = _text(_alias(world, module), stays)
         elif module.is_native:
             found[module.name] = module.text
         else:
-            found[module.name] = _text(Rewriter(module, world).body())
+            found[module.name] = _text(Rewriter(module, world).body(), stays)
     return found
 
 
-def _bundle(world: World, bundle: str) -> str:
+def _bundle(world: World, bundle: str) -> list[ast.stmt]:
     """One module after the other; what is imported twice is imported once."""
     body: list[ast.stmt] = []
     seen = set()
@@ -41,7 +43,7 @@ def _bundle(world: World, bundle: str) -> str:
                         body.append(one)
             else:
                 body.append(statement)
-    return _text(_with_texts(body))
+    return _with_texts(body)
 
 
 class _Texts(ast.NodeTransformer):
@@ -87,7 +89,7 @@ def _single(statement: ast.Import | ast.ImportFrom, alias: ast.alias) -> ast.stm
     return ast.ImportFrom(statement.module, [alias], 0)
 
 
-def _alias(world: World, module: Module) -> str:
+def _alias(world: World, module: Module) -> list[ast.stmt]:
     """What a bundled module is to those who import it by its own name, applications and tests."""
     public = sorted(name for name in module.defined if not name.startswith("_"))
     body: list[ast.stmt] = []
@@ -97,12 +99,13 @@ def _alias(world: World, module: Module) -> str:
     for name, value in module.constants.items():
         if not name.startswith("_"):
             body.append(assignment(name, value))
-    return _text(body)
+    return body
 
 
-def _text(body: list[ast.stmt]) -> str:
-    code = [statement for statement in body if not _is_docstring(statement)]
-    return ast.unparse(ast.fix_missing_locations(ast.Module(code, []))) + "\n" if code else ""
+def _text(body: list[ast.stmt], stays: Kept) -> str:
+    tree = ast.Module([statement for statement in body if not _is_docstring(statement)], [])
+    shorten(tree, stays)
+    return ast.unparse(ast.fix_missing_locations(tree)) + "\n" if tree.body else ""
 
 
 def _is_docstring(statement: ast.stmt) -> bool:

@@ -11,17 +11,20 @@ BUNDLES = {
         "perun.chain.address",
         "perun.chain.ethereum",
         "perun.chain.form",
+        "perun.chain.nonce",
         "perun.wire",
         "perun.wire.kinds",
         "perun.wire.messages",
         "perun.wire.msgpack",
         "perun.wire.service_messages",
         "perun.wire.compact",
+        "perun.wire.compact_service",
         "perun.wire.frame",
         "perun.channel",
         "perun.channel.machine",
         "perun.link",
         "perun.link.io_micropython",
+        "perun.link.serial",
         "perun.link.tcp",
         "perun.adoption.session",
         "perun.store",
@@ -32,6 +35,7 @@ BUNDLES = {
         "perun.client.peer",
         "perun.client.records",
     ),
+    "links": ("charger", "console", "links", "tariff"),
 }
 
 # Names of perun.compat with values that are known before a device runs: what would only run

@@ -1,6 +1,6 @@
-"""A module as it is on the device: numbers for constants, imports from where things are there.
+"""A module as it is on the device: values for constants, imports from where things are there.
 
-`NAME = const(...)` costs nothing there, whatever its name and whoever imports it.
+`NAME = const(...)`, or another value, costs no name there, whoever imports it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from bundle.world import (
     Meaning,
     Module,
     Reference,
+    Value,
     World,
     bindings,
     constant_name,
@@ -44,7 +45,7 @@ class Rewriter(ast.NodeTransformer):
         found: list[ast.stmt] = []
         for statement in self._module.tree.body:
             name = constant_name(statement)
-            if not name:
+            if name not in self._module.constants:
                 found += self._visit_all([statement])
             elif not self._bundled and not name.startswith("_"):
                 found.append(assignment(name, self._module.constants[name]))
@@ -239,7 +240,7 @@ def alias_of(name: str, local: str) -> ast.alias:
     return ast.alias(name, None if name == local else local)
 
 
-def assignment(name: str, value: int) -> ast.Assign:
+def assignment(name: str, value: Value) -> ast.Assign:
     """name = value"""
     node = ast.Assign([ast.Name(name, ast.Store())], ast.Constant(value))
     return ast.fix_missing_locations(node)

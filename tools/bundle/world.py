@@ -18,10 +18,13 @@ class BundleError(Exception):
     """The modules cannot be bundled. The text says which line is in the way."""
 
 
-class Constant(NamedTuple):
-    """A name means a number that is known at build time."""
+Value = int | str | bytes
 
-    value: int
+
+class Constant(NamedTuple):
+    """A name means a value that is known at build time."""
+
+    value: Value
 
 
 class Defined(NamedTuple):
@@ -48,7 +51,7 @@ class Module:
     path: Path  # below its root
     text: str
     tree: ast.Module = field(init=False)
-    constants: dict[str, int] = field(default_factory=dict)  # NAME = const(...)
+    constants: dict[str, Value] = field(default_factory=dict)
     imports: dict[str, tuple[str, str]] = field(default_factory=dict)  # of the library
     foreign: dict[str, str] = field(default_factory=dict)  # imports of others: name -> statement
     defined: set[str] = field(default_factory=set)
@@ -84,28 +87,16 @@ class World:
         self._names = {bundle: self._final_names(bundle) for bundle in bundles}
 
     def _collect(self, module: Module) -> None:
-        for statement in module.tree.body:
-            target = constant_name(statement)
-            if target:
-                assert isinstance(statement, ast.Assign)
-                module.constants[target] = self._value(module, statement.value)
         for name, node in bindings(module.tree.body):
             if isinstance(node, ast.ImportFrom) and node.module in self.modules:
                 module.imports[name] = node.module, original(node, name)
             elif isinstance(node, (ast.Import, ast.ImportFrom)):
                 module.foreign[name] = ast.unparse(node)
-            elif name not in module.constants:
+            else:
                 module.defined.add(name)
-
-    def _value(self, module: Module, call: ast.expr) -> int:
-        assert isinstance(call, ast.Call)
-        code = compile(ast.Expression(call.args[0]), str(module.path), "eval")
-        value = eval(code, {"__builtins__": {}}, dict(module.constants))
-        if not isinstance(value, int):
-            raise BundleError(
-                f"{module.path}:{call.lineno}: const() of something else than a number"
-            )
-        return value
+        if not module.is_native:
+            module.constants = dict(_constants(module))
+            module.defined -= set(module.constants)
 
     # -- where things are ---------------------------------------------------------------------
 
@@ -204,12 +195,31 @@ class Fold(ast.NodeTransformer):
         return node
 
 
+def _constants(module: Module) -> Iterator[tuple[str, Value]]:
+    """Upper-case names of a module that have one value, which can be computed here."""
+    found: dict[str, Value] = {}
+    allowed = {"__builtins__": {"bytes": bytes}, "const": lambda value: value}
+    for statement in module.tree.body:
+        name = constant_name(statement)
+        if not name:
+            continue
+        assert isinstance(statement, ast.Assign)
+        try:
+            code = compile(ast.Expression(statement.value), str(module.path), "eval")
+            value = eval(code, allowed, found)
+        except (NameError, TypeError):
+            continue
+        if name in found:
+            raise BundleError(f"{module.path}:{statement.lineno}: {name} has two values")
+        if isinstance(value, Value):
+            found[name] = value
+            yield name, value
+
+
 def constant_name(statement: ast.stmt) -> str:
-    """NAME in `NAME = const(...)`, else ""."""
+    """NAME in `NAME = ...`, else ""."""
     match statement:
-        case ast.Assign(
-            targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id="const"), args=[_])
-        ):
+        case ast.Assign(targets=[ast.Name(id=name)]) if name.isupper():
             return name
     return ""
 

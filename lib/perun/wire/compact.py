@@ -189,15 +189,20 @@ def _extend(number):
     # The rarer messages cost no memory until one comes along, and a device may do without.
     try:
         if _FIRST_SERVICE <= number <= _LAST_SERVICE:
-            from perun.wire import compact_service as extension
+            from perun.wire import compact_service
+
+            _add(compact_service.KINDS, compact_service.MESSAGES)
         elif _FIRST_SUBCHANNEL <= number <= _LAST_SUBCHANNEL:
-            from perun.wire import compact_subchannel as extension
-        else:
-            return
+            from perun.wire import compact_subchannel
+
+            _add(compact_subchannel.KINDS, compact_subchannel.MESSAGES)
     except ImportError:
-        return
-    KINDS.update(extension.KINDS)
-    MESSAGES.update(extension.MESSAGES)
+        pass
+
+
+def _add(more_kinds, more_messages):
+    KINDS.update(more_kinds)
+    MESSAGES.update(more_messages)
 
 
 class _Encoder(Writer):

@@ -1,0 +1,132 @@
+"""Names that nobody reads on a device: parameters, and what a class keeps in `self._name`.
+
+MicroPython keeps every name once, for ever, and with it the names of parameters, although callers
+give them by position. So they get names that all functions and classes share. What may be read in
+a traceback or used by an application stays: functions, methods, public attributes, parameters with
+a default or given by name anywhere.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from bundle.world import BundleError, Function, bindings
+
+_SHORT = [f"_{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
+_NESTED = (*Function, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+
+
+class Kept(NamedTuple):
+    """Names that stay as they are."""
+
+    keywords: frozenset[str]  # given to a function by name
+    attributes: frozenset[str]  # seen by others than the methods of their class
+
+
+def kept(trees: Iterable[ast.Module]) -> Kept:
+    """What stays in these modules, which are all that run together."""
+    keywords, attributes = set(), set()
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        if isinstance(node, ast.keyword) and node.arg:
+            keywords.add(node.arg)
+        elif isinstance(node, ast.Attribute) and not _is_own(node):
+            attributes.add(node.attr)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            attributes.add(node.value)  # it may be given to getattr()
+    return Kept(frozenset(keywords), frozenset(attributes))
+
+
+def shorten(tree: ast.Module, stays: Kept) -> None:
+    """Rename in place."""
+    _shorten_parameters(tree, stays.keywords)
+    for family in _families(tree):
+        _shorten_attributes(family, stays.attributes)
+
+
+def _shorten_parameters(node: ast.AST, keywords: frozenset[str]) -> None:
+    for child in ast.iter_child_nodes(node):  # inner functions first
+        _shorten_parameters(child, keywords)
+    if not isinstance(node, (*Function, ast.Lambda)):
+        return
+    arguments = node.args
+    required = arguments.args[: len(arguments.args) - len(arguments.defaults)]
+    body = node.body if isinstance(node.body, list) else [node.body]
+    names = [child for part in body for child in ast.walk(part) if isinstance(child, ast.Name)]
+    used = {name.id for name in names} | {one.arg for one in ast.walk(node) if _is_argument(one)}
+    inner = set(_inner_names(body))
+    for one in required:
+        if one.arg == "self" or one.arg in keywords or one.arg in inner:
+            continue
+        short = next(name for name in _SHORT if name not in used)
+        used.add(short)
+        for name in names:
+            if name.id == one.arg:
+                name.id = short
+        one.arg = short
+
+
+def _is_argument(node: ast.AST) -> bool:
+    return isinstance(node, ast.arg)
+
+
+def _inner_names(body: Iterable[ast.AST]) -> Iterator[str]:
+    """The names that functions and comprehensions inside bind anew."""
+    for node in (node for part in body for node in ast.walk(part)):
+        if isinstance(node, (*Function, ast.Lambda)):
+            yield from (one.arg for one in ast.walk(node.args) if isinstance(one, ast.arg))
+        if isinstance(node, Function):
+            yield from (name for name, _ in bindings(node.body))
+        elif isinstance(node, _NESTED) and not isinstance(node, ast.Lambda):
+            yield from (name for one in node.generators for name, _ in bindings([one.target]))
+
+
+def _families(tree: ast.Module) -> list[list[ast.ClassDef]]:
+    """Classes with those that they extend. One that extends another module's class is left out."""
+    imported = {
+        name
+        for name, node in bindings(tree.body)
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+    }
+    families: list[list[ast.ClassDef]] = []
+    for node in tree.body:
+        if not isinstance(node, ast.ClassDef):
+            continue
+        bases = {base.id for base in node.bases if isinstance(base, ast.Name)}
+        related = [one for one in families if any(cls.name in bases for cls in one)]
+        families = [one for one in families if one not in related]
+        families.append([cls for one in related for cls in one] + [node])
+    return [
+        family
+        for family in families
+        if not any(_base_name(base) in imported for cls in family for base in cls.bases)
+    ]
+
+
+def _base_name(base: ast.expr) -> str:
+    return base.id if isinstance(base, ast.Name) else ""
+
+
+def _is_own(node: ast.Attribute) -> bool:
+    return isinstance(node.value, ast.Name) and node.value.id == "self"
+
+
+def _shorten_attributes(family: list[ast.ClassDef], stays: frozenset[str]) -> None:
+    methods = {name for cls in family for name, _ in bindings(cls.body)}
+    nodes = [
+        node
+        for cls in family
+        for node in ast.walk(cls)
+        if isinstance(node, ast.Attribute) and _is_own(node)
+    ]
+    names = sorted(
+        {node.attr for node in nodes if node.attr[0] == "_" and node.attr[:2] != "__"}
+        - methods
+        - stays
+    )
+    if len(names) > len(_SHORT):
+        raise BundleError(f"{family[0].name} and its relatives have too many attributes")
+    short = dict(zip(names, _SHORT, strict=False))
+    for node in nodes:
+        node.attr = short.get(node.attr, node.attr)

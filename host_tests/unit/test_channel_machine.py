@@ -335,6 +335,23 @@ def test_final_state():
     assert bob.withdrawn() == []
 
 
+def test_only_the_same_end_follows_a_final_state():
+    alice, bob = opened()
+    start = bob.current.state
+    final = with_balances(start, start.allocation.balances, True)
+    update(bob, alice, final, lambda state: "not yet")
+    # Alice may sign it yet and end the channel with it: Bob must not rely on any payment.
+    offer = sent(alice.propose(transfer(start, 0, (10,), alice.next_version)))
+    answer = deliver(bob, offer)
+    assert type(sent(answer)[0]) is ChannelUpdateRej and bob.current.state == start
+    deliver(alice, sent(answer))
+    raises(RuleError, bob.propose, transfer(start, 1, (1,), bob.next_version))
+    other = with_balances(start, ((110, 40),), True, bob.next_version)
+    unchanged(bob, RuleError, bob.propose, other)
+    update(bob, alice, with_balances(start, start.allocation.balances, True, bob.next_version))
+    assert alice.current == bob.current and bob.phase == FINAL
+
+
 def test_dispute_stops_updates():
     alice, bob = opened()
     assert told(bob.registered(0)) == ["disputed"] and bob.phase == REGISTERED
@@ -374,6 +391,24 @@ def test_sync_is_answered_once():
     # Both ask at the same time: each takes the other's question for the answer.
     from_alice, from_bob = sent(alice.ask()), sent(bob.ask())
     assert deliver(alice, from_bob) == deliver(bob, from_alice) == []
+
+
+def test_repeated_syncs_are_not_answered_for_ever():
+    alice, bob = opened()
+    to_bob = sent(alice.ask()) + sent(alice.ask())
+    for _ in range(4):
+        to_alice = sent(deliver(bob, to_bob))
+        to_bob = sent(deliver(alice, to_alice))
+    assert not to_bob
+
+
+def test_another_version_0_is_no_evidence():
+    alice, bob = machines()
+    other = with_balances(alice.current.state, ((150, 0),), version=0)
+    sig = signed_update(bob, BOB, other, 1).sig
+    sync = ChannelSync(INIT_SIGNING, Transaction(other, (None, sig)))
+    unchanged(alice, ProtocolError, alice.receive, sync)
+    unchanged(alice, ProtocolError, alice.receive, ChannelUpdate(other, 1, sig))
 
 
 def test_who_is_behind_gets_the_newer_state():

@@ -8,6 +8,8 @@ that nothing changed. The rules that protect the owner's money:
   very same one is sent again. Once the peer has refused it, its version is burnt: the next state
   takes a later one, which outranks the refused state should the peer sign that after all.
 * `current` is always signed by both; only what is in it counts as paid.
+* Nothing but the same end follows a final state that this side signed: the chain takes a final
+  state at any time, however old it is, so a refused one may yet end the channel.
 * After a restart nothing is signed before the peer and the service have shown what they have.
 
 Source: go-perun's channel machine and update protocol, made stricter as described above. Skipping
@@ -47,6 +49,9 @@ from perun.channel import (
 from perun.model import Transaction
 from perun.model.rules import RuleError, check_transition, totals
 from perun.wire.messages import ChannelSync, ChannelUpdate, ChannelUpdateAcc, ChannelUpdateRej
+
+
+_ENDS = "a final state is signed: only the same end may follow"
 
 
 def begin(chain, account, params, index, state, agreement):
@@ -100,6 +105,7 @@ class Channel:
         self.doubts = 0  # DOUBT_*: who must still show what it has before anything is signed
         self._early = None  # the peer's version-1 update that came before the funding
         self._asked = False  # a ChannelSync of this side waits for the peer's
+        self._answered = False  # the peer's last ChannelSync was answered
 
     # -- signatures ---------------------------------------------------------------------------
 
@@ -164,6 +170,11 @@ class Channel:
             return "the channel is not open for updates"
         return None
 
+    def _ends_otherwise(self, state):
+        """Whether `state` is another end than the one that this side has signed, or none."""
+        end = self.staged and self.staged.state
+        return end and end.is_final and not (state.is_final and state.allocation == end.allocation)
+
     def propose(self, state):
         """Sign the next `state` and send it to the peer. RuleError: nothing changed.
 
@@ -182,6 +193,8 @@ class Channel:
         if self.pending:
             raise RuleError("answer the peer's update first")
         check_transition(self.current.state, state, self.index, self.next_version)
+        if self._ends_otherwise(state):
+            raise RuleError(_ENDS)
         self.staged = ChannelUpdate(state, self.index, self._sign(state))
         self.phase = SIGNING
         return [Persist(), Send(self.staged)]
@@ -282,13 +295,16 @@ class Channel:
             return self._refuse(update, str(error)) + [Tell(VIOLATION, str(error))]
         if crossing:
             return self._refuse(update, CROSSING)
+        if self._ends_otherwise(state):
+            return self._refuse(update, _ENDS)
         self.pending = update
         return [Ask(state)]
 
     def _counterpart(self):
-        """The current state as an update of the peer."""
+        """The current state as an update of the peer; None while the peer has not signed it."""
         state, sigs = self.current
-        return ChannelUpdate(state, 1 - self.index, sigs[1 - self.index])
+        sig = sigs[1 - self.index]
+        return ChannelUpdate(state, 1 - self.index, sig) if sig else None
 
     def accept(self):
         """The application agrees to the pending update: sign it."""
@@ -336,7 +352,7 @@ class Channel:
 
     def ask(self):
         """Show the peer what this side has, so that it shows what it has."""
-        self._asked = True
+        self._asked, self._answered = True, False
         return [Send(self.sync())]
 
     def sync(self):
@@ -344,18 +360,22 @@ class Channel:
         return ChannelSync(self.phase, self.current)
 
     def _on_sync(self, message):
-        answer = [] if self._asked else [Send(self.sync())]
+        behind = False
         effects = []
         if message.current:
             state, sigs = message.current
             if len(sigs) != 2:
                 raise ProtocolError("sync: one signature per participant is needed")
             effects = self._compare(state, sigs)
-            if self._asked and state.version < self.current.state.version:
-                answer = [Send(self.sync())]  # it may have asked before this side was newer
+            behind = state.version < self.current.state.version
+        # Nothing tells a question from an answer. Of two in a row that nobody here asked for only
+        # one is answered, so that two sides never go on answering each other's answers.
+        self._answered = behind or not (self._asked or self._answered)
         self._asked = False
         self.doubts &= ~DOUBT_PEER
-        return effects + answer
+        if self._answered:
+            effects.append(Send(self.sync()))
+        return effects
 
     def _compare(self, state, sigs):
         """The peer's newest state beside the own one."""
@@ -367,6 +387,8 @@ class Channel:
         if state == mine and self.phase == INIT_SIGNING and sigs[1 - self.index]:
             return self._on_acc(ChannelUpdateAcc(self.id, 0, sigs[1 - self.index]))
         if state.version == mine.version and state != mine:
+            if not self._counterpart():
+                raise ProtocolError("sync: another version 0 than agreed")
             twin = ChannelUpdate(state, 1 - self.index, sigs[1 - self.index] or b"")
             self._check_peer_sig(state, twin.sig)
             self.evidence = (self._counterpart(), twin)

@@ -6,7 +6,7 @@ Payments need no service: what it must know queues here, the newest state per ch
 import asyncio
 
 from perun.adoption.session import ServiceError, Session
-from perun.channel import ACTING, FUNDING, WITHDRAWING, WITHDRAWN
+from perun.channel import ACTING, FUNDING, WITHDRAWING, WITHDRAWN, ProtocolError
 from perun.client.handle import ClientError, until
 from perun.compat import const
 from perun.link import LinkError
@@ -49,6 +49,7 @@ class Guardian:
         self._authorize = []  # those of which the state goes with an authorization
         self._busy = None  # the one that is being handed over
         self._fund = []  # ChannelHandles
+        self._review = []  # those of which the service knows something else
         self._wake = asyncio.Event()
         self._progress = asyncio.Event()
 
@@ -76,6 +77,8 @@ class Guardian:
 
     async def checkpoint(self, handle, timeout=60):
         """Have the service guard the newest state with an authorization, and wait for it."""
+        if handle.phase < FUNDING:
+            raise ClientError("the channel is not signed by both yet")
         self.watch(handle, True)
         await until(
             self._progress,
@@ -136,12 +139,12 @@ class Guardian:
         try:
             await self._catch_up(session)
             while True:
-                while self._fund or self._watch:
+                while self._fund or self._watch or self._review:
                     await self._next(session)
                     self._progress.set()
                 self._wake.clear()
                 await self._wake.wait()
-        except (OSError, ServiceError, ClientError) as error:
+        except (OSError, ServiceError, ClientError, ProtocolError) as error:
             self._client.on_error("service: " + str(error))
         finally:
             session.close()  # whatever it was: the next session starts afresh
@@ -149,6 +152,13 @@ class Guardian:
     async def _next(self, session):
         if self._watch:
             await self._hand_over(session, self._watch.pop(0))
+            return
+        if self._review:
+            handle = self._review.pop(0)
+            try:
+                await self._look_again(session, handle)
+            except ServiceError as error:
+                self._client.tell(handle, "watch refused", error.text)
             return
         handle = self._fund[0]
         machine = handle.machine
@@ -194,20 +204,25 @@ class Guardian:
     def _authorizations(self, machine, state):
         """WithdrawalAuths for the own balances in `state`; while nothing is paid yet also for the
         own deposits, which is what comes back when the peer does not deposit."""
+        wanted = []
+        for asset, row in enumerate(state.allocation.balances):
+            wanted.append((asset, row[machine.index]))
+            deposit = (asset, machine.agreement[asset][machine.index])
+            if state.version == 0 and deposit not in wanted:
+                wanted.append(deposit)
+        return self._sign_authorizations(machine.id, wanted)
+
+    def _sign_authorizations(self, channel_id, wanted):
+        """wanted: pairs of an asset's index and an amount; nothing is signed for no amount."""
         client = self._client
         auths = []
-        for asset, row in enumerate(state.allocation.balances):
-            amounts = [row[machine.index]]
-            deposit = machine.agreement[asset][machine.index]
-            if state.version == 0 and deposit not in amounts:
-                amounts.append(deposit)
-            for amount in amounts:
-                if amount:
-                    digest = client.chain.withdrawal_hash(
-                        machine.id, client.account.address, client.receiver, amount
-                    )
-                    sig = client.chain.sign(client.account, digest)
-                    auths.append(WithdrawalAuth(asset, client.receiver, amount, sig))
+        for asset, amount in wanted:
+            if amount:
+                digest = client.chain.withdrawal_hash(
+                    channel_id, client.account.address, client.receiver, amount
+                )
+                sig = client.chain.sign(client.account, digest)
+                auths.append(WithdrawalAuth(asset, client.receiver, amount, sig))
         return tuple(auths)
 
     # -- what the service tells -------------------------------------------------------------------
@@ -233,8 +248,10 @@ class Guardian:
             await handle.happened("concluded", event.version)
         elif kind == EVENT_WITHDRAWN:
             await handle.happened("withdrawn")
-        elif kind == EVENT_NEED_AUTHORIZATION and event.version == handle.version:
-            self.watch(handle, True)
+        if kind == EVENT_NEED_AUTHORIZATION or event.version > handle.version:
+            if handle not in self._review:
+                self._review.append(handle)
+            self._wake.set()
 
     async def _catch_up(self, session):
         """A new session: learn what happened meanwhile and hand over what the service lacks."""
@@ -249,6 +266,17 @@ class Guardian:
                     await self._introduce(handle)
                 else:
                     await self._compare(session, handle, status)
+
+    async def _look_again(self, session, handle):
+        """The peer took a newer state to the chain, or money waits there that no authorization
+        fits: take over the state, and sign for what is there."""
+        status = await session.status(handle.id)
+        await self._compare(session, handle, status)
+        if status.stage == STAGE_CONCLUDED and any(status.holdings):
+            held = await session.held(handle.id)
+            state_hash = self._client.chain.state_hash(held.state)
+            auths = self._sign_authorizations(handle.id, enumerate(status.holdings))
+            await session.watch(handle.index, None, held, state_hash, auths)
 
     async def _introduce(self, handle):
         """The service does not know this channel."""
@@ -268,7 +296,7 @@ class Guardian:
             newer = await session.held(handle.id)
         await handle.happened("service_holds", newer)
         await self._apply(handle, status)
-        if status.version < handle.version:
+        if status.version < handle.version and status.stage < STAGE_CONCLUDED:
             self.watch(handle)
 
     async def _apply(self, handle, status):

@@ -4,6 +4,7 @@
 PYTHON ?=
 ARCH   ?= x64
 SCENE  ?=
+SOAK   ?= 10
 
 BIN := build/venv/bin
 PY  := PYTHONPATH=tools:lib $(BIN)/python
@@ -26,7 +27,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test unit mpy .modules size bench kernels lint format types contracts lock clean
+.PHONY: help setup demo test unit soak mpy .modules size bench kernels lint format types contracts lock clean
 
 help: ## Show this help
 	@echo "uPerun: make TARGET [VARIABLE=value]"
@@ -46,6 +47,10 @@ test: setup contracts mpy ## Run all tests (at most 10 minutes)
 
 unit: setup ## Run only the unit tests, on CPython and on the MicroPython VM
 	@$(BIN)/python -m pytest host_tests/unit
+
+soak: setup ## Search for lost money, for SOAK=10 minutes
+	@end=$$((SECONDS + 60 * $(SOAK))); while ((SECONDS < end)); do SOAK_EXAMPLES=1000 \
+	    $(BIN)/python -m pytest -q --timeout 0 host_tests/protocol/test_adversary.py; done
 
 mpy: build/venv/.stamp ## Compile lib/ and firmware/ into build/mpy/ARCH (ARCH=armv6m, xtensawin, rv32imc, ...)
 	@$(PY) -m bundle $(DEVICE) $(ROOTS)

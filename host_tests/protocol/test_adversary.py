@@ -302,7 +302,7 @@ class Adversary(RuleBasedStateMachine):
                 self.world.close()
 
 
-EXAMPLES = int(os.environ.get("SOAK_EXAMPLES", "0")) or 250
+EXAMPLES = int(os.environ.get("SOAK_EXAMPLES", "0")) or 300
 
 Adversary.TestCase.settings = settings(
     max_examples=EXAMPLES,

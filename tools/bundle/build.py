@@ -79,6 +79,8 @@ def _with_texts(body: list[ast.stmt]) -> list[ast.stmt]:
     """
     texts = _Texts()
     body = [texts.visit(statement) for statement in body]
+    if not texts.all:
+        return body
     target = ast.Name(_TEXTS, ast.Store())
     return [ast.Assign([target], ast.Constant(texts.all)), *body]
 

@@ -36,9 +36,12 @@ class Rewriter(ast.NodeTransformer):
         self._world = world
         self._home = world.home(module.name)
         self._bundled = self._home in world.bundles
-        own: _Scope = {name: Defined(module.name, name) for name in module.defined}
-        own |= {name: Constant(value) for name, value in module.constants.items()}
-        self._scopes = [own | self._imports(module.tree.body)]
+        scope = self._bound(module.tree.body)
+        scope |= {name: Constant(value) for name, value in module.constants.items()}
+        for name in module.defined:
+            if name not in module.imports:
+                scope[name] = Defined(module.name, name)
+        self._scopes = [scope]
 
     def body(self) -> list[ast.stmt]:
         """The statements of the module on the device."""
@@ -53,16 +56,19 @@ class Rewriter(ast.NodeTransformer):
 
     # -- what names mean ----------------------------------------------------------------------
 
-    def _imports(self, body: Iterable[ast.AST]) -> _Scope:
+    def _bound(self, body: Iterable[ast.AST]) -> _Scope:
+        """What names mean that are bound here: what was imported, or None for anything else."""
         found: _Scope = {}
         for name, node in bindings(body):
+            meaning = None
             if isinstance(node, ast.ImportFrom) and node.module in self._world.modules:
                 meaning = self._world.meaning(node.module, original(node, name))
-                if self._is_here(found.get(name, meaning)) and found.get(name, meaning) != meaning:
-                    raise self._fail(
-                        node, f"{name} is one of two things, and one is in the bundle"
-                    )
+            if found.get(name, meaning) == meaning:
                 found[name] = meaning
+            elif self._is_here(found[name]) or self._is_here(meaning):
+                raise self._fail(node, f"{name} is one of two things, and one is in the bundle")
+            else:
+                found[name] = None
         return found
 
     def _meaning(self, name: str) -> Meaning | None:
@@ -177,13 +183,12 @@ class Rewriter(ast.NodeTransformer):
         every = (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
         stars = (arguments.vararg, arguments.kwarg)
         scope: _Scope = {one.arg: None for one in (*every, *stars) if one}
-        for name, _ in bindings(body):
-            scope[name] = None
+        scope |= self._bound(body)
         for node in ast.walk(ast.Module(body, [])):
             if isinstance(node, ast.Global):
                 for name in node.names:
                     scope.pop(name, None)
-        return scope | self._imports(body)
+        return scope
 
     def _outside(self, node: Any) -> None:
         """What a definition evaluates where it stands."""

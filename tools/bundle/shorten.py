@@ -15,7 +15,6 @@ from typing import NamedTuple
 from bundle.world import BundleError, Function, bindings
 
 _SHORT = [f"_{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
-_NESTED = (*Function, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
 class Kept(NamedTuple):
@@ -54,7 +53,7 @@ def _shorten_parameters(node: ast.AST, keywords: frozenset[str]) -> None:
     required = arguments.args[: len(arguments.args) - len(arguments.defaults)]
     body = node.body if isinstance(node.body, list) else [node.body]
     names = [child for part in body for child in ast.walk(part) if isinstance(child, ast.Name)]
-    used = {name.id for name in names} | {one.arg for one in ast.walk(node) if _is_argument(one)}
+    used = {name.id for name in names} | set(_arguments(node))
     inner = set(_inner_names(body))
     for one in required:
         if one.arg == "self" or one.arg in keywords or one.arg in inner:
@@ -67,19 +66,19 @@ def _shorten_parameters(node: ast.AST, keywords: frozenset[str]) -> None:
         one.arg = short
 
 
-def _is_argument(node: ast.AST) -> bool:
-    return isinstance(node, ast.arg)
+def _arguments(node: ast.AST) -> Iterator[str]:
+    return (one.arg for one in ast.walk(node) if isinstance(one, ast.arg))
 
 
 def _inner_names(body: Iterable[ast.AST]) -> Iterator[str]:
     """The names that functions and comprehensions inside bind anew."""
     for node in (node for part in body for node in ast.walk(part)):
         if isinstance(node, (*Function, ast.Lambda)):
-            yield from (one.arg for one in ast.walk(node.args) if isinstance(one, ast.arg))
+            yield from _arguments(node.args)
         if isinstance(node, Function):
             yield from (name for name, _ in bindings(node.body))
-        elif isinstance(node, _NESTED) and not isinstance(node, ast.Lambda):
-            yield from (name for one in node.generators for name, _ in bindings([one.target]))
+        if isinstance(node, ast.comprehension):
+            yield from (name for name, _ in bindings([node.target]))
 
 
 def _families(tree: ast.Module) -> list[list[ast.ClassDef]]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 Function = (ast.FunctionDef, ast.AsyncFunctionDef)
 _SCOPES = (*Function, ast.ClassDef, ast.Lambda)
+_LONGEST = 32  # of a text or bytes that are written wherever they are used
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
@@ -141,7 +142,7 @@ class World:
             for name in sorted(module.defined):
                 final = name
                 if name in taken:
-                    final = "_".join((name, *module.name.split(".")[1:]))
+                    final = "_".join((name, *(module.name.split(".")[1:] or [module.name])))
                 if final in taken:
                     raise BundleError(f"{module.path}: no name is left for {name} in {bundle}")
                 taken.add(final)
@@ -211,7 +212,7 @@ def _constants(module: Module) -> Iterator[tuple[str, Value]]:
             continue
         if name in found:
             raise BundleError(f"{module.path}:{statement.lineno}: {name} has two values")
-        if isinstance(value, Value):
+        if isinstance(value, int) or isinstance(value, Value) and len(value) <= _LONGEST:
             found[name] = value
             yield name, value
 

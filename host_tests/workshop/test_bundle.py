@@ -1,0 +1,191 @@
+"""The device's build: what tools/bundle makes of the sources, and that it behaves as they do."""
+
+import ast
+import os
+import subprocess
+import textwrap
+from pathlib import Path
+
+import pytest
+from bundle.build import texts
+from bundle.plan import BUNDLES, KNOWN
+from bundle.world import BundleError, World
+
+from conftest import RUNNER, VM, judge
+
+ROOT = Path(__file__).resolve().parents[2]
+UNIT = ROOT / "host_tests" / "unit"
+MPY = ROOT / "build" / "mpy" / "x64"
+
+
+@pytest.fixture
+def build(tmp_path):
+    """Build modules of these texts; `one` and `two` are bundled as `one`."""
+
+    def build(**modules):
+        (tmp_path / "perun").mkdir()
+        (tmp_path / "perun" / "__init__.py").touch()
+        (tmp_path / "perun" / "compat.py").write_text("MICROPYTHON = const = None\n")
+        for name, text in modules.items():
+            (tmp_path / f"{name}.py").write_text(textwrap.dedent(text))
+        return texts(World([tmp_path], {"one": ("one", "two")}, KNOWN))
+
+    return build
+
+
+def run(found, *names):
+    """Execute modules of a build, one after the other, in one dictionary."""
+    result = {}
+    for name in names:
+        exec(found[name], result)
+    return result
+
+
+# -- the tool -------------------------------------------------------------------------------------
+
+
+def test_one_module_in_the_order_of_their_needs(build):
+    found = build(
+        one="from two import double\nfour = double(2)\n",
+        two="def double(value): return 2 * value\n",
+        three="from two import double\n",
+    )
+    assert run(found, "one")["four"] == 4
+    assert found["two"] == found["three"] == "from one import double\n"
+
+
+def test_constants_are_values_wherever_they_are_used(build):
+    found = build(
+        one="import two\nfrom two import LIMIT as MOST\ndef ok(x): return x < MOST\n",
+        two="from perun.compat import const\nLIMIT = const(3 << 4)\nTEXT = 'none'\n",
+        three="from two import LIMIT, TEXT\ndef ask(LIMIT): return LIMIT\nthree = LIMIT, TEXT\n",
+    )
+    assert "48" in found["one"] and "LIMIT" not in found["one"]
+    assert run(found, "two")["LIMIT"] == 48  # for who imports it by its name
+    assert run(found, "three")["three"] == (48, "none")
+    assert run(found, "three")["ask"](5) == 5
+
+
+def test_names_of_two_modules_stay_apart(build):
+    found = build(
+        one="from two import check as other\ndef check(): return 1\nboth = check(), other()\n",
+        two="def check(): return 2\ndef open(): return 3\n",
+        three="import two\nfrom two import open, check\n",
+    )
+    result = run(found, "one")
+    assert result["both"] == (1, 2) and "open" not in result
+
+
+def test_what_a_local_name_hides_is_refused(build):
+    with pytest.raises(BundleError, match="one.py:3: text of two is hidden"):
+        build(
+            one="from two import text as made\ndef f(text):\n    return made(text)\n",
+            two="def text(value): return value\n",
+        )
+
+
+def test_a_name_for_two_modules_is_refused(build):
+    choice = "if x:\n        from two import f\n    else:\n        from three import f\n"
+    with pytest.raises(BundleError, match="f is one of two things"):
+        build(one=f"def g(x):\n    {choice}", two="def f(): pass\n", three="def f(): pass\n")
+
+
+def test_a_name_for_one_of_two_modules_keeps_its_meaning(build):
+    found = build(
+        one="x = None\n",
+        two="",
+        three="chosen = None\nif not chosen:\n    import four as chosen\nkind = chosen.KIND\n",
+        four="KIND = 4\n",
+        five="a = None\nif a is None:\n    from perun import compat as a\nkind = a.KIND\n",
+    )
+    assert "chosen.KIND" in found["three"] and "a.KIND" in found["five"]
+
+
+def test_branches_for_computers_are_dropped(build):
+    found = build(
+        one="from perun.compat import MICROPYTHON\nif MICROPYTHON:\n    a = 1\nelse:\n    a = 2\n",
+        two="",
+    )
+    assert found["one"] == "a = 1\n"
+
+
+def test_texts_of_errors_are_the_same(build):
+    text = "a text of more than ten characters"
+    found = build(one=f"def f(x):\n    raise ValueError('{text}: %d' % x)\n", two="")
+    with pytest.raises(ValueError, match=f"^{text}: 7$"):
+        run(found, "one")["f"](7)
+
+
+def test_parameters_given_by_name_keep_it(build):
+    found = build(
+        one="def f(x, y, z=1): return [x + y + z for x in [x]]\n",
+        two="from one import f\nresult = f(1, y=2, z=3)\n",
+    )
+    assert "def f(x, y, z=1)" in found["one"]  # x is bound anew inside
+    assert run(found, "one")["result"] == [6]
+
+
+def test_attributes_of_relatives_stay_apart(build):
+    found = build(
+        one="""
+            from two import Base
+            class Derived(Base):
+                def __init__(self, value):
+                    super().__init__(value + 1)
+                    self._mine = value
+                def both(self): return self._mine, self.base()
+            """,
+        two="""
+            class Base:
+                def __init__(self, value): self._value = value
+                def base(self): return self._value
+            """,
+    )
+    assert "_mine" not in found["one"]
+    assert run(found, "one")["Derived"](1).both() == (1, 2)
+
+
+# -- what it makes of the library -----------------------------------------------------------------
+
+
+def test_every_bundle_is_made_of_modules_that_exist():
+    World([ROOT / "lib", ROOT / "firmware", ROOT / "boards" / "UNIX"], BUNDLES, KNOWN)
+
+
+def looks_inside(path):
+    """Whether a unit file uses what only the sources have: private names, constants it changes."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute) and node.attr[0] == "_" and node.attr[:2] != "__":
+            if not isinstance(node.value, ast.Name) or node.value.id != "self":
+                return True
+        if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
+            if node.attr.isupper():
+                return True
+    return False
+
+
+FILES = [path for path in sorted(UNIT.glob("test_*.py")) if not looks_inside(path)]
+
+
+def test_most_unit_files_are_for_the_build_as_well():
+    assert len(FILES) >= 11
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_build_passes_the_unit_tests(path):
+    names = [
+        node.name
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name[:5] == "test_"
+    ]
+    done = subprocess.run(
+        [VM, "-X", "heapsize=4m", RUNNER, "#mark", path.stem, *names],
+        env={**os.environ, "MICROPYPATH": f"{MPY}:{UNIT}:.frozen"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    results = judge(done.stdout, "#mark", names, str(done.returncode), done.returncode == 0)
+    assert names and results == dict.fromkeys(names)

@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import coincurve
 import pytest
+
+from bench.size import runs_on
 
 LIB = Path(__file__).parents[2] / "lib"
 TOOLS = Path(sys.executable).parent  # the environment has the VM and the cross-compiler too
@@ -26,10 +29,9 @@ HASH_OF_ABC = "4e03657aea45a94fc7d47ba826c8d667c0d1e6e33a64a036ec44f58fa12d6c45"
 
 
 def compile_library(target: Path, architecture: str) -> None:
-    """As `make mpy` does: asm_thumb for Arm, viper for the others."""
-    foreign = "_viper" if architecture.startswith("armv") else "_thumb"
+    """As `make mpy` does."""
     for source in [*LIB.glob("perun/*.py"), *LIB.glob("perun/crypto/*.py")]:
-        if source.stem.endswith(foreign):
+        if not runs_on(source.stem, architecture):
             continue
         compiled = (target / source.relative_to(LIB)).with_suffix(".mpy")
         compiled.parent.mkdir(parents=True, exist_ok=True)
@@ -67,6 +69,39 @@ def test_architectures(tmp_path: Path, architecture: str, backend: str) -> None:
         fits = backend == "viper"
         unwanted = program is HASH_WITHOUT and foreign == "viper"
         assert told == ([] if fits or unwanted else [f"perun.crypto._keccak_{foreign}"])
+
+
+SIGN = """
+from perun.crypto import secp256k1
+print(secp256k1.BACKEND, secp256k1.sign(b"d" * 32, b"s" * 32).hex())
+"""
+SIGN_WITHOUT = (
+    """
+from perun import compat
+compat.without = ("viper64",)
+"""
+    + SIGN
+)
+
+
+@pytest.mark.parametrize("architecture", ["x64", "armv6m", "armv7emsp", "xtensawin", "rv32imc"])
+def test_the_curve_on_architectures(tmp_path: Path, architecture: str) -> None:
+    compile_library(tmp_path, architecture)
+    signature = coincurve.PrivateKey(b"s" * 32).sign_recoverable(b"d" * 32, hasher=None)
+    expected = (signature[:64] + bytes([signature[64] + 27])).hex()
+    for program in (SIGN, SIGN_WITHOUT):
+        run = subprocess.run(
+            [TOOLS / "micropython", "-X", "heapsize=192k", "-c", program],
+            env={"MICROPYPATH": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        *lines, last = run.stdout.splitlines()
+        backend = "viper" if architecture == "x64" and program is SIGN else "bigint"
+        assert (last, run.stderr) == (f"{backend} {expected}", "")
+        assert all("incompatible .mpy arch" in line for line in lines)
+        assert bool(lines) == architecture.startswith("armv")
 
 
 def test_a_decorator_that_the_vm_does_not_know(tmp_path: Path) -> None:

@@ -111,8 +111,10 @@ def ram(*names: str) -> dict[str, int]:
 
 
 def runs_on(name: str, arch: str) -> bool:
-    """Whether a module is compiled for an architecture: Thumb has its own native modules."""
-    return not name.endswith("_viper" if arch.startswith("armv") else "_thumb")
+    """Whether a module is compiled for an architecture, as in the Makefile."""
+    if arch.startswith("armv"):
+        return not name.endswith(("_viper", "_viper64"))
+    return not name.endswith(("_thumb", "_secp256k1_viper" if arch == "x64" else "_viper64"))
 
 
 def flash(arch: str, sources: dict[str, Path]) -> int:

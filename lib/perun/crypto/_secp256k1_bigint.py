@@ -89,8 +89,11 @@ def recover(digest, signature):
     return _bytes(x) + _bytes(y)
 
 
-def prepare(public):
-    """The comb of a public key for verify(), or None if it is not on the curve."""
+def prepare(public, once=False):
+    """The comb of a public key for verify(), or None if it is not on the curve.
+
+    A comb for one use is made like any other here.
+    """
     x = _number(public[:32])
     y = _number(public[32:])
     if x >= _P or y >= _P or (y * y - x * x * x - 7) % _P:

@@ -8,10 +8,27 @@ nonces of RFC 6979. A backend computes on arguments that have passed them (READM
 """
 
 import hashlib
+import sys
 
-from perun.crypto import _secp256k1_bigint as _backend
+from perun.compat import MICROPYTHON, native_module
 
-BACKEND = _backend.NAME
+
+def _choose():
+    """The fastest backend that this machine can run."""
+    # Words of 64 bits mean a computer, which has viper.
+    for kind in ("viper64", "thumb") if sys.maxsize >> 32 else ("thumb", "viper"):
+        kernel = native_module("perun.crypto._secp256k1_" + kind)
+        if kernel:
+            from perun.crypto._secp256k1_machine import Curve
+
+            return Curve(kernel)
+    from perun.crypto import _secp256k1_bigint
+
+    return _secp256k1_bigint
+
+
+_backend = _choose()
+BACKEND = _backend.NAME  # "asm_thumb", "viper" or "bigint"
 
 N = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
@@ -38,17 +55,20 @@ def public_key(secret):
     return _backend.public_key(_secret(secret))
 
 
-def sign(digest, secret):
+def sign(digest, secret, entropy=b""):
     """Sign a digest: r || s || v with the nonce of RFC 6979 (HMAC-SHA256), low s, v 27 or 28.
 
-    The same digest and secret always give the same signature. Raises ValueError for a digest
-    that is not 32 bytes or an unusable secret.
+    The same digest and secret always give the same signature, unless there is `entropy`: any
+    bytes, which then go into the nonce (RFC 6979, section 3.6). They may even be known or bad.
+    Raises ValueError for a digest that is not 32 bytes or an unusable secret, RuntimeError if the
+    signature did not stand its check: it is not released.
     """
     digest = _exactly(digest, 32, "digest")
     secret = _secret(secret)
-    for nonce in _nonces(digest, secret):
+    for nonce in _nonces(digest, secret, entropy):
         signature = _backend.sign(digest, secret, nonce)
         if signature:
+            _wipe(nonce)
             return signature
 
 
@@ -73,10 +93,7 @@ def prepare(public):
     Raises ValueError if it is not a point of the curve.
     """
     public = _exactly(public, 64, "public key")
-    table = _backend.prepare(public)
-    if table is None:
-        raise ValueError("public key is not on the curve")
-    return PreparedKey(public, table)
+    return PreparedKey(public, _table(public, False))
 
 
 def verify(digest, signature, key):
@@ -87,9 +104,18 @@ def verify(digest, signature, key):
     key is the caller's mistake, a ValueError.
     """
     digest = _exactly(digest, 32, "digest")
-    if not isinstance(key, PreparedKey):
-        key = prepare(key)
-    return _is_strict(signature) and _backend.verify(digest, bytes(signature), key.table)
+    if isinstance(key, PreparedKey):
+        table = key.table
+    else:
+        table = _table(_exactly(key, 64, "public key"), True)
+    return _is_strict(signature) and _backend.verify(digest, bytes(signature), table)
+
+
+def _table(public, once):
+    table = _backend.prepare(public, once)
+    if table is None:
+        raise ValueError("public key is not on the curve")
+    return table
 
 
 def _exactly(value, length, name):
@@ -113,14 +139,14 @@ def _is_strict(signature):
     return signature[64] in (27, 28) and _ZERO < r < _ORDER and _ZERO < s <= _HALF_ORDER
 
 
-def _nonces(digest, secret):
+def _nonces(digest, secret, entropy=b""):
     """The candidates of RFC 6979, section 3.2, one after the other."""
     if digest >= _ORDER:
         digest = (int.from_bytes(digest, "big") - N).to_bytes(32, "big")
     value = b"\x01" * 32
     key = _ZERO
     for step in (b"\x00", b"\x01"):
-        key = _hmac(key, value, step, secret, digest)
+        key = _hmac(key, value, step, secret, digest, entropy)
         value = _hmac(key, value)
     while True:
         value = _hmac(key, value)
@@ -130,13 +156,34 @@ def _nonces(digest, secret):
         value = _hmac(key, value)
 
 
+_pad = bytearray(64)
+
+
 def _hmac(key, *parts):
     """HMAC-SHA256 under a key of 32 bytes, which is half a block of the hash."""
-    inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in key))
-    inner.update(b"\x36" * 32)
+    inner = _keyed(key, 0x36)
     for part in parts:
         inner.update(part)
-    outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in key))
-    outer.update(b"\x5c" * 32)
+    outer = _keyed(key, 0x5C)
     outer.update(inner.digest())
     return outer.digest()
+
+
+def _keyed(key, mask):
+    for i in range(32):
+        _pad[i] = key[i] ^ mask
+        _pad[i + 32] = mask
+    state = hashlib.sha256(_pad)
+    for i in range(32):
+        _pad[i] = 0
+    return state
+
+
+def _wipe(data):
+    """Overwrite bytes that nobody else has, where the machine allows it."""
+    if MICROPYTHON:
+        import uctypes
+
+        view = uctypes.bytearray_at(uctypes.addressof(data), len(data))
+        for i in range(len(data)):
+            view[i] = 0

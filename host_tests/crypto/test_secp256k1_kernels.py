@@ -1,0 +1,556 @@
+"""The field machine: its kernels against each other, and the curve on them against coincurve."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import capstone
+import coincurve
+import emulator
+import pytest
+from kernels import machine, modules, portable, programs, thumb, thumb_inverse
+
+from perun.crypto import _secp256k1_bigint as bigint
+from perun.crypto._secp256k1_machine import Curve, Disturbed
+
+ROOT = Path(__file__).parents[2]
+CRYPTO = ROOT / "lib" / "perun" / "crypto"
+TOOLS = Path(sys.executable).parent
+N, P = programs.N, programs.P
+SLOT, SLOTS, OPCODES = machine.SLOT, machine.SLOTS, machine.OPCODES
+LAMBDA = 0x5363AD4CC05C30E0A5261C028812645A122E22EA20816678DF02967C1B23BD72
+
+# How many cases: `PERUN_CASES=100000` for a long run
+CASES = int(os.environ.get("PERUN_CASES", "1500"))
+
+EDGES = [
+    *(0, 1, 2, 3, 976, 977, 978, 2**32 - 1, 2**32, 2**32 + 976, 2**32 + 977, 2**32 + 978),
+    *(P - 2, P - 1, P, P + 1, N - 1, N, N + 1, N >> 1, 2**255, 2**256 - 1, 2**256 - 2),
+    *((1 << bits) - 1 for bits in range(16, 256, 16)),
+    *(((1 << 256) - 1) ^ ((1 << bits) - 1) for bits in range(16, 256, 16)),
+    *((2**32 - 1) << 32 * i for i in range(8)),
+    *((2**256 - 1) ^ ((2**32 - 1) << 32 * i) for i in range(8)),
+]
+
+
+def octets(number: int) -> bytes:
+    return number.to_bytes(32, "big")
+
+
+class ArmKernel:
+    """The kernel out of an .mpy, on an emulated Cortex-M0+."""
+
+    NAME, TEETH = "asm_thumb", 6
+
+    def __init__(self, folder: Path, watch: bool = False) -> None:
+        target = folder / "thumb.mpy"
+        command = [TOOLS / "mpy-cross", "-march=armv6m", "-o", target]
+        subprocess.run([*command, CRYPTO / "_secp256k1_thumb.py"], check=True)
+        module = emulator.load(target)
+        self._cpu = emulator.Cpu(watch=watch)
+        self._run = self._cpu.function(module, "run")
+        self._invert = self._cpu.function(module, "invert")
+        self._code: dict[bytes, emulator.Buffer] = {}
+        self._memory: emulator.Buffer | None = None
+        self._table = self._cpu.buffer(machine.HEADER + (SLOT << machine.KEY_TEETH))
+        self.cycles = 0
+        self.paths: list[Any] = []
+
+    def run(self, code: bytes, entry: int, memory: bytearray, table: Any) -> int:
+        if code not in self._code:
+            self._code[code] = self._cpu.buffer(code)
+        buffer = self._written(memory)
+        at: Any = self._table
+        if isinstance(table, memoryview):
+            first = "BASE" if len(table) == len(memory) - _base() else "KEY"
+            at = buffer.address + SLOTS[first] * SLOT - machine.HEADER
+        else:
+            self._table.write(bytes(table).ljust(machine.HEADER + (SLOT << machine.KEY_TEETH)))
+        return self._done(self._run(self._code[code], entry, buffer, at), memory)
+
+    def invert(self, memory: bytearray, order: int) -> None:
+        self._done(self._invert(self._written(memory), order), memory)
+
+    def _written(self, memory: bytearray) -> emulator.Buffer:
+        if self._memory is None:
+            self._memory = self._cpu.buffer(len(memory))
+        self._memory.write(bytes(memory))
+        return self._memory
+
+    def _done(self, run: emulator.Run, memory: bytearray) -> int:
+        assert self._memory is not None
+        memory[:] = self._memory.read()
+        self.cycles += run.cycles
+        self.paths.append(run.path)
+        return run.result
+
+
+def _base() -> int:
+    return SLOTS["BASE"] * SLOT - machine.HEADER
+
+
+@pytest.fixture(scope="module")
+def arm(tmp_path_factory: pytest.TempPathFactory) -> ArmKernel:
+    return ArmKernel(tmp_path_factory.mktemp("arm"))
+
+
+@pytest.fixture(scope="module", params=["portable", "arm"])
+def curve(request: pytest.FixtureRequest) -> Curve:
+    return Curve(portable if request.param == "portable" else request.getfixturevalue("arm"))
+
+
+# --- generated modules
+
+
+@pytest.mark.parametrize("name", list(modules.generate()))
+def test_modules_are_what_the_generators_write(name: str) -> None:
+    assert (CRYPTO / name).read_text() == modules.generate()[name], "run `make kernels`"
+
+
+def test_the_assembler() -> None:
+    """Another disassembler reads what was meant; nothing but jumps is written otherwise."""
+    reader = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS)
+    for code in (thumb.assemble(), thumb_inverse.assemble()):
+        data = b"".join(half.to_bytes(2, "little") for half in code)
+        read = list(reader.disasm(data, 0))
+        assert sum(instruction.size for instruction in read) == len(data)
+        longs = [instruction for instruction in read if instruction.size == 4]
+        assert {instruction.mnemonic for instruction in longs} <= {"bl"}
+
+
+def test_sizes() -> None:
+    assert 2 * len(thumb.assemble()) < 3400 and 2 * len(thumb_inverse.assemble()) < 800
+    code, _ = machine.assemble(programs.SOURCE)
+    assert len(code) < 1700
+
+
+# --- operations
+
+
+def memory_with(values: dict[str, int]) -> bytearray:
+    memory = bytearray(SLOTS["BASE"] * SLOT + (SLOT << 6))
+    for name, value in {**programs.VALUES, **values}.items():
+        at = SLOTS[name] * SLOT
+        memory[at : at + SLOT] = value.to_bytes(SLOT, "little")
+    return memory
+
+
+def slot(memory: bytearray, name: str) -> int:
+    at = SLOTS[name] * SLOT
+    return int.from_bytes(memory[at : at + SLOT], "little")
+
+
+def operands(randoms: random.Random) -> int:
+    kind = randoms.randrange(4)
+    if kind == 0:
+        return randoms.choice(EDGES)
+    if kind == 1:  # runs of ones, where carries go far
+        return ((1 << randoms.randrange(257)) - 1) ^ ((1 << randoms.randrange(257)) - 1)
+    number = randoms.getrandbits(256)
+    return number if kind == 2 else number | ((1 << 190) - 1) << randoms.randrange(66)
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        *("MUL", "SQR", "WIDE", "SUB", "NEGATE", "MINUS", "ADD", "PLUS", "CARRY"),
+        *("REDUCE", "ODD", "SWAP", "CHECK"),
+    ],
+)
+def test_operations_at_their_edges(arm: ArmKernel, operation: str) -> None:
+    randoms = random.Random(operation)
+    element = operation in ("MUL", "SQR", "SUB", "NEGATE", "ADD")
+    for number in range(400):
+        values = {name: operands(randoms) for name in ("x", "y", "t0", "t1", "X", "Y")}
+        d, a, b = (randoms.choice(["x", "y", "t0"]) for _ in range(3))
+        last = SLOTS["FOLD_P" if operation == "REDUCE" else b]
+        if operation == "SQR":
+            last = randoms.randrange(1, 4)
+        if operation == "WIDE":
+            d = "T"
+        code = bytes([OPCODES["PLUS"], SLOTS["X"], SLOTS["X"], SLOTS["Y"]])  # for a carry
+        code += bytes([OPCODES[operation], SLOTS[d], SLOTS[a], last])
+        code += bytes([OPCODES["CARRY"], SLOTS["Y"], SLOTS["ZERO"], SLOTS["ZERO"]]) + bytes(4)
+        memory = memory_with(values)
+        memory[machine.NEGATIVE] = number & 1
+        expected = bytearray(memory)
+        found = arm.run(code, 0, memory, bytes(machine.HEADER))
+        assert found == portable.run(code, 0, expected, expected)
+        if element:
+            assert (slot(memory, d) - slot(expected, d)) % P == 0
+            at = SLOTS[d] * SLOT
+            memory[at : at + SLOT] = expected[at : at + SLOT]
+        assert memory[SLOT:] == expected[SLOT:]
+
+
+@pytest.mark.parametrize(("order", "modulus"), [(0, P), (1, N)])
+def test_inverses(arm: ArmKernel, order: int, modulus: int) -> None:
+    randoms = random.Random(modulus)
+    numbers = [edge % modulus for edge in EDGES] + [modulus - edge for edge in (1, 2, 3, 977)]
+    numbers += [1 << bit for bit in range(256)][:256:5]
+    numbers += [randoms.randrange(modulus) for _ in range(100)]
+    cycles = set()
+    for number in numbers:
+        memory = memory_with({"A": number, "B": (1 << 256) - 1})
+        arm.cycles = 0
+        arm.invert(memory, order)
+        cycles.add(arm.cycles)
+        assert slot(memory, "A") == pow(number, -1, modulus) if number else not slot(memory, "A")
+        assert slot(memory, "B") == (1 << 256) - 1
+    assert len(cycles) == 1, "an inverse takes the same time for every number"
+
+
+def test_halves_of_scalars() -> None:
+    """Both odd, short, and together the scalar: for numbers where rounding is at its worst."""
+    code, places = machine.assemble(programs.SOURCE)
+    code += bytes([OPCODES["CALL"], places["split"], 0, 0]) + bytes(4)
+    randoms = random.Random(1)
+    scalars = [edge % N for edge in EDGES] + [N]
+    for vector in (programs.A1, programs.A2, programs.B1):  # where the quotients are near whole
+        for _ in range(200):
+            scalars += [(randoms.getrandbits(128) * N // vector + near) % N for near in (0, 1)]
+    scalars += [randoms.randrange(N) for _ in range(500)]
+    offset = (1 << 130) - 1
+    for scalar in scalars:
+        memory = memory_with({"K": scalar, "OFFSET": offset})
+        portable.run(code, len(code) - 8, memory, memory)
+        halves = [slot(memory, name) for name in ("K1", "K2")]
+        assert all(half % 2 == 0 and half <= 2 * offset for half in halves)
+        a, b = (half - offset for half in halves)
+        assert (a + b * LAMBDA - scalar) % N == 0
+
+
+# --- the curve
+
+
+def scalar(randoms: random.Random) -> int:
+    if randoms.randrange(3):
+        return randoms.randrange(1, N)
+    near = randoms.choice([1, 4, N - 2, N >> 1, LAMBDA, N - LAMBDA, 1 << 128, 1 << 130, 1 << 255])
+    return (near + randoms.randrange(-3, 4)) % N or 1
+
+
+def cases(count: int, seed: int) -> Iterator[tuple[bytes, bytes, bytes]]:
+    randoms = random.Random(seed)
+    for _ in range(count):
+        digest = randoms.choice([randoms.getrandbits(256), *randoms.sample(EDGES, 1)])
+        yield octets(scalar(randoms)), octets(digest), octets(scalar(randoms))
+
+
+def same_key(secret: bytes) -> bytes:
+    return coincurve.PrivateKey(secret).public_key.format(compressed=False)[1:]
+
+
+def recovered(digest: bytes, signature: bytes) -> bytes | None:
+    try:
+        key = coincurve.PublicKey.from_signature_and_message(
+            signature[:64] + bytes([signature[64] - 27]), digest, hasher=None
+        )
+    except Exception:  # coincurve raises a bare Exception for what it cannot recover
+        return None
+    return key.format(compressed=False)[1:]
+
+
+def check(curve: Curve, secret: bytes, digest: bytes, nonce: bytes) -> None:
+    """One signature and everything that can be asked about it, against two other curves."""
+    public = curve.public_key(secret)
+    assert public == same_key(secret)
+    signature = curve.sign(digest, secret, nonce)
+    assert signature == bigint.sign(digest, secret, nonce)
+    if signature is None:
+        return
+    comb = curve.prepare(public)
+    other = signature[:64] + bytes([55 - signature[64]])
+    assert curve.verify(digest, signature, comb)
+    assert not curve.verify(digest, other, comb)
+    assert not curve.verify(bytes(31) + b"\x07", signature, comb)
+    assert curve.recover(digest, signature) == public
+    assert curve.recover(digest, other) == recovered(digest, other)
+
+
+def test_signatures_on_a_portable_kernel() -> None:
+    curve = Curve(portable)
+    for case in cases(max(60, CASES // 20), 1):
+        check(curve, *case)
+
+
+def test_signatures_on_an_emulated_board(arm: ArmKernel) -> None:
+    curve = Curve(arm)
+    for case in cases(8, 2):
+        check(curve, *case)
+
+
+VM_CASES = """
+import sys, json
+from perun.crypto import _secp256k1_bigint as bigint
+from perun.crypto._secp256k1_machine import Curve
+kernel = __import__("perun.crypto._secp256k1_" + sys.argv[1], None, None, ("*",))
+curve = Curve(kernel)
+unhex = bytes.fromhex
+with open(sys.argv[2]) as cases:
+    for line in cases:
+        secret, digest, nonce, public, other = json.loads(line)
+        secret, digest, nonce, public = (unhex(x) for x in (secret, digest, nonce, public))
+        assert curve.public_key(secret) == public, line
+        signature = curve.sign(digest, secret, nonce)
+        comb = curve.prepare(public)
+        assert curve.verify(digest, signature, comb), line
+        assert curve.recover(digest, signature) == public, line
+        flipped = signature[:64] + bytes((55 - signature[64],))
+        assert not curve.verify(digest, flipped, comb), line
+        print(signature.hex(), curve.recover(digest, flipped).hex())
+"""
+
+
+@pytest.mark.parametrize("kernel", ["viper64", "viper"])
+def test_signatures_on_the_vm(tmp_path: Path, kernel: str) -> None:
+    """The viper kernels in the real VM; both that for 64 and that for 32 bits run there."""
+    listed = list(cases(CASES if kernel == "viper64" else CASES // 4, 3))
+    path = tmp_path / "cases"
+    path.write_text(
+        "".join(
+            json.dumps([part.hex() for part in (*case, same_key(case[0]), b"")]) + "\n"
+            for case in listed
+        )
+    )
+    run = subprocess.run(
+        [TOOLS / "micropython", "-X", "heapsize=2m", "-c", VM_CASES, kernel, path],
+        env={"MICROPYPATH": str(ROOT / "lib")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = run.stdout.splitlines()
+    assert len(lines) == len(listed), run.stdout[-500:] + run.stderr
+    for (secret, digest, nonce), line in zip(listed, lines, strict=True):
+        signature, other = map(bytes.fromhex, line.split())
+        assert recovered(digest, signature) == same_key(secret)
+        flipped = signature[:64] + bytes([55 - signature[64]])
+        assert recovered(digest, flipped) == other
+        # r is that of the nonce, s the smaller one: there is no other signature
+        assert signature[:32] == same_key(nonce)[:32]
+        assert signature[32:64] <= octets(N >> 1)
+
+
+# --- where points meet
+
+
+def meetings() -> Iterator[tuple[bytes, bytes, int]]:
+    """(digest, signature, secret) where multiples of G and of the key are equal or opposite."""
+    half = (N + 1) // 2
+    for secret in (1, N - 1, LAMBDA, N - LAMBDA, 1 << 22, 1 << 26, 2, half):
+        for nonce in (1, N - 1, half, LAMBDA, 0xC0DE):
+            for digest in (0, 1, N - 1, N, (1 << 256) - 1):
+                signature = bigint.sign(octets(digest), octets(secret), octets(nonce))
+                assert signature is not None
+                yield octets(digest), signature, secret
+    d, k = 0xD00D, 0xC0DE
+    key = same_key(octets(k))
+    r, y = int.from_bytes(key[:32], "big"), int.from_bytes(key[32:], "big")
+    s = 2 * r * d * pow(k, -1, N) % N  # u1 G = u2 Q
+    v = 27 + (y & 1)
+    s, v = (N - s, 55 - v) if s > N >> 1 else (s, v)
+    yield octets(r * d % N), octets(r) + octets(s) + bytes([v]), d
+
+
+def test_points_that_meet(curve: Curve) -> None:
+    step = 1 if curve.NAME == "portable" else 19
+    for digest, signature, secret in [*meetings()][::-step]:
+        comb = curve.prepare(same_key(octets(secret)))
+        flipped = signature[:64] + bytes([55 - signature[64]])
+        assert curve.verify(digest, signature, comb)
+        assert not curve.verify(digest, flipped, comb)
+        assert curve.recover(digest, signature) == same_key(octets(secret))
+
+
+def test_infinity_is_no_signature(curve: Curve) -> None:
+    d = 0xD00D
+    comb = curve.prepare(same_key(octets(d)))
+    for r in (1, 2, N - 1):
+        for s in (1, N >> 1):
+            for v in (27, 28):  # u1 G = -u2 Q
+                signature = octets(r) + octets(s) + bytes([v])
+                assert not curve.verify(octets(-r * d % N), signature, comb)
+    x, y = (int.from_bytes(same_key(octets(1))[at : at + 32], "big") for at in (0, 32))
+    for s in (1, 5):  # s R = z G
+        signature = octets(x) + octets(s) + bytes([27 + (y & 1)])
+        assert curve.recover(octets(s), signature) is None
+
+
+def test_the_complete_formulas_alone(curve: Curve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every sum by the formulas that a meeting of points falls back to."""
+
+    def always(self: Curve, comb: Any) -> int:
+        self._memory[machine.CONTROL_COMPLETE] = 1
+        try:
+            return plain(self, comb)
+        finally:
+            self._memory[machine.CONTROL_COMPLETE] = 0
+
+    plain: Callable[[Curve, Any], int] = Curve._sum
+    monkeypatch.setattr(Curve, "_sum", always)
+    for secret, digest, nonce in cases(5, 4):
+        signature = bigint.sign(digest, secret, nonce)
+        assert signature is not None
+        assert curve.verify(digest, signature, curve.prepare(same_key(secret)))
+
+
+def test_keys_off_the_curve(curve: Curve) -> None:
+    public = same_key(octets(7))
+    for wrong in (bytes(64), public[:32] * 2, public[:63] + b"\x01", octets(P) + public[32:]):
+        assert curve.prepare(wrong) is None
+    assert curve.prepare(public, True) is not None
+
+
+def test_r_that_is_no_point(curve: Curve) -> None:
+    assert curve.recover(octets(1), octets(5) + octets(1) + b"\x1b") is None
+
+
+# --- combs
+
+
+def test_entries_of_combs(curve: Curve) -> None:
+    secret = 0xBEEF
+    comb = curve.prepare(same_key(octets(secret)))
+    teeth, columns = comb[0], comb[1]
+    assert (teeth, columns) == (5, 26)
+    check_entries(comb, teeth, columns, secret)
+    base = curve._base
+    assert (base[0], base[1]) == (6, 22)
+    check_entries(base, 6, 22, 1)
+
+
+def check_entries(comb: Any, teeth: int, columns: int, secret: int) -> None:
+    for i in range(1 << teeth - 1):
+        weight = 1 << columns * (teeth - 1)
+        for tooth in range(teeth - 1):
+            weight += (1 if i >> tooth & 1 else -1) << columns * tooth
+        point = same_key(octets(weight * secret % N))
+        at = machine.HEADER + 2 * SLOT * i
+        for start in (0, 32):
+            stored = int.from_bytes(comb[at + start : at + start + 32], "little")
+            assert stored % P == int.from_bytes(point[start : start + 32], "big")
+
+
+@pytest.mark.parametrize("room", [5, 4, 3])
+def test_smaller_combs_where_memory_is_short(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from perun.crypto import _secp256k1_machine as module
+
+    def scarce(size: int) -> bytearray:
+        if size > machine.HEADER + (SLOT << room):
+            raise MemoryError
+        return bytearray(size)
+
+    curve = Curve(portable)
+    monkeypatch.setattr(module, "bytearray", scarce, raising=False)
+    secret, digest, nonce = octets(0xABCDEF), octets(99), octets(12345)
+    comb = curve.prepare(same_key(secret))
+    assert comb[0] == room
+    signature = bigint.sign(digest, secret, nonce)
+    assert signature is not None and curve.verify(digest, signature, comb)
+    room = 0
+    with pytest.raises(MemoryError):
+        monkeypatch.setattr(module, "bytearray", lambda size: scarce(1 << 20), raising=False)
+        curve.prepare(same_key(secret))
+
+
+# --- hardening
+
+
+def test_nothing_secret_stays_in_the_memory(curve: Curve) -> None:
+    secret, digest, nonce = (octets(0x1234567 << 200 | i << 100 | 99) for i in range(3))
+    curve.sign(digest, secret, nonce)
+    begin, end = SLOTS["X"] * SLOT, (SLOTS["LAST"] + 1) * SLOT
+    assert not any(curve._memory[begin:end])
+    for value in (secret, nonce):
+        assert value[::-1][:8] not in curve._memory and value[:8] not in curve._memory
+
+
+def test_a_disturbed_signature_is_not_released(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flip a bit of the memory between any two programs until the signature was checked.
+
+    What is released then must be the one right signature: another one, with a nonce or a secret
+    that differs in a known bit, would give the key away.
+    """
+    _, places = machine.assemble(programs.SOURCE)
+    randoms = random.Random(5)
+    secret, digest, nonce = octets(0xABCDEF), octets(99), octets(12345)
+    expected = bigint.sign(digest, secret, nonce)
+    begin, end = SLOTS["BASE_OFFSET"] * SLOT, SLOTS["SCRATCH"] * SLOT
+    countdown = 0
+
+    def faulty(code: bytes, entry: int, memory: bytearray, table: Any) -> int:
+        nonlocal countdown
+        countdown -= 1
+        if not countdown:
+            memory[randoms.randrange(begin, end)] ^= 1 << randoms.randrange(8)
+        if entry == 4 * places["point_out"]:
+            countdown = 0
+        return portable.run(code, entry, memory, table)
+
+    kernel = SimpleNamespace(NAME="faulty", TEETH=6, run=faulty, invert=portable.invert)
+    caught = 0
+    for _ in range(300):
+        curve = ready()
+        monkeypatch.setattr(curve, "_kernel", kernel)
+        countdown = randoms.randrange(1, 14)
+        try:
+            assert curve.sign(digest, secret, nonce) == expected
+        except Disturbed:
+            caught += 1
+    assert caught > 50
+
+
+_READY: list[Curve] = []
+
+
+def ready() -> Curve:
+    """A curve whose base comb is made: a copy, for making it takes its time."""
+    if not _READY:
+        _READY.append(Curve(portable))
+        _READY[0].sign(octets(1), octets(2), octets(3))
+    curve = Curve(portable)
+    curve._memory[:] = _READY[0]._memory
+    curve._blinded = True
+    return curve
+
+
+def test_signing_takes_the_same_path_for_every_secret(tmp_path: Path) -> None:
+    """Same instructions, same addresses, whatever secret, nonce, digest and blinding are."""
+    arm = ArmKernel(tmp_path, watch=True)
+    curve = Curve(arm)
+    seen = set()
+    randoms = random.Random(6)
+    curve.sign(octets(1), octets(2), octets(3))
+    for _ in range(3):
+        arm.paths.clear()
+        arm.cycles = 0
+        secret, digest, nonce = (octets(randoms.randrange(1, N >> 1)) for _ in range(3))
+        curve.sign(digest, secret, nonce)
+        # Whether s was the smaller one is public: it is in the last bit of what is released.
+        seen.add((arm.cycles, tuple(map(str, arm.paths))))
+    assert len({paths[:9] for _, paths in seen}) == 1
+
+
+def test_blinding_changes_with_every_signature() -> None:
+    curve = ready()
+    blindings = set()
+    for _ in range(4):
+        curve.sign(octets(1), octets(2), octets(3))
+        blinding = slot(curve._memory, "BT")
+        x, y, z = (slot(curve._memory, name) for name in ("BX", "BY", "BZ"))
+        inverse = pow(z, -1, P)
+        affine = x * inverse**2 % P, y * inverse**3 % P
+        # The sum begins with this point, and 22 doublings take it to -BT G.
+        point = same_key(octets(-blinding * pow(1 << 22, -1, N) % N))
+        assert affine == tuple(int.from_bytes(point[at : at + 32], "big") for at in (0, 32))
+        blindings.add(blinding)
+    assert len(blindings) == 4

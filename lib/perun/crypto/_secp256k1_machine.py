@@ -1,0 +1,360 @@
+"""secp256k1 in buffers: the backend for machines that can run a native kernel.
+
+A kernel executes programs of the field machine (README.md): whole multiples of points are one
+call, and no number is ever an object. This module moves bytes in and out of the machine's memory
+and says which program comes next.
+"""
+
+import hashlib
+import os
+
+from perun.compat import const
+from perun.crypto._secp256k1_programs import CODE, CONSTANTS
+
+# Where the programs begin and where things lie: written by tools/kernels
+_MULTIPLE = const(492)
+_BLIND = const(572)
+_BLIND_PLAINLY = const(616)
+_BLIND_RANDOMLY = const(640)
+_SUM = const(672)
+_AFFINE = const(812)
+_DIVIDE = const(820)
+_EQUATION = const(844)
+_ROOT = const(876)
+_FLIP = const(1020)
+_COMB = const(1028)
+_TOOTH = const(1052)
+_TOTAL = const(1120)
+_SETTLE_TOOTH = const(1128)
+_LAST_TOOTH = const(1172)
+_LESS_TOOTH = const(1188)
+_NEXT_STEPS = const(1204)
+_PLUS_DOUBLE = const(1220)
+_LESS_DOUBLE = const(1232)
+_ENTRY = const(1244)
+_FIRST_ENTRY = const(1252)
+_SETTLE_ENTRY = const(1268)
+_BEGIN_SIGN = const(1292)
+_UNLIKE = const(1312)
+_FINISH_SIGN = const(1368)
+_DIVIDE_SIGN = const(1376)
+_CHECK_SIGN = const(1420)
+_OTHER_SIGN = const(1472)
+_POINT_OUT = const(1488)
+_WIPE = const(1500)
+_BEGIN_VERIFY = const(1508)
+_DIVIDE_VERIFY = const(1532)
+_UNLIKE_R = const(1560)
+_BEGIN_RECOVER = const(1572)
+_DIVIDE_RECOVER = const(1596)
+_AT_KEY_OFFSET = const(16)
+_AT_BASE_OFFSET = const(17)
+_AT_BT = const(21)
+_AT_R = const(42)
+_AT_S = const(43)
+_AT_D = const(44)
+_AT_E = const(45)
+_AT_V = const(46)
+_AT_DOUBLES = const(54)
+_AT_STEPS = const(66)
+_AT_KEY = const(93)
+_AT_BASE = const(126)
+# (end of what tools/kernels writes)
+
+_P = b"\xff" * 27 + b"\xfe\xff\xff\xfc\x2f"
+_N = bytes.fromhex("fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141")
+_HALF_N = bytes.fromhex("7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0")
+_G = bytes.fromhex(
+    "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"
+    "483ada7726a3c4655da4fbfc0e1108a8fd17b448a68554199c47d08ffb10d4b8"
+)
+_ZERO = bytes(32)
+
+# Bytes at the start of the memory that a program reads
+_TABLE = const(0)
+_MOVING = const(1)
+_COMPLETE = const(2)
+
+_SLOT = const(32)  # bytes
+_HEADER = const(4)  # of a table: its teeth, its spacing, and two bytes that align the rest
+_HALF_BITS = const(130)
+_KEY_TEETH = const(5)
+_LEAST_TEETH = const(3)
+_STEPS = const(16)  # so many entries of a table share a division
+
+
+class Disturbed(RuntimeError):
+    """A signature did not stand its check: the device was disturbed. Nothing was released."""
+
+
+class Curve:
+    """The curve, computed by a kernel: a module with NAME, TEETH, run() and invert().
+
+    TEETH is how many the comb of the base point has. run(code, entry, memory, table) executes a
+    program and gives 0, or 1 if one of its CHECKs found something. invert(memory, order) makes
+    the slot A 1 / A modulo P, or modulo N.
+    """
+
+    def __init__(self, kernel):
+        self.NAME = kernel.NAME
+        self._kernel = kernel
+        self._memory = bytearray((_AT_BASE << 5) + (_SLOT << kernel.TEETH))
+        view = memoryview(self._memory)
+        self._base = view[(_AT_BASE << 5) - _HEADER :]
+        self._once = view[(_AT_KEY << 5) - _HEADER : (_AT_BASE << 5) - _SLOT]
+        self._blinded = False
+        at = 0
+        slot = _SLOT
+        while at < len(CONSTANTS):  # each begins with its length
+            end = at + 1 + CONSTANTS[at]
+            self._memory[slot : slot + end - at - 1] = CONSTANTS[at + 1 : end]
+            slot += _SLOT
+            at = end
+
+    def public_key(self, secret):
+        """The public key x || y of a secret."""
+        self._blind(secret)
+        try:
+            self._load(_ZERO, _ZERO, secret)
+            failed = not self._multiple()
+            self._load(_ZERO, _ZERO, secret)
+            failed |= self._unlike()
+            public = self._point()
+        finally:
+            self._run(_WIPE)
+        if failed:
+            raise Disturbed("no public key")
+        return public
+
+    def sign(self, digest, secret, nonce):
+        """The signature r || s || v, or None if this nonce cannot give one.
+
+        Raises Disturbed if computing it twice, from the arguments on, did not give the same.
+        """
+        self._blind(nonce)
+        try:
+            self._load(digest, secret, nonce)
+            failed = not self._multiple()
+            self._inverted(_FINISH_SIGN, _DIVIDE_SIGN, 1)
+            v = 27 + self._odd()
+            self._load(digest, secret, nonce)
+            failed |= self._unlike() | self._run(_CHECK_SIGN)
+            signature = self._point()
+            if signature[32:] > _HALF_N:  # -s belongs to the nonce -k, with the other y
+                self._run(_OTHER_SIGN)
+                signature = self._octets()
+                v = 55 - v
+        finally:
+            self._run(_WIPE)
+        if failed:
+            raise Disturbed("no signature")
+        # An x beyond the order would need another v.
+        if signature[:32] >= _N or signature[32:] == _ZERO:
+            return None
+        return signature + bytes((v,))
+
+    def recover(self, digest, signature):
+        """The public key that made a strict signature, or None."""
+        self._begin(_BEGIN_RECOVER, _DIVIDE_RECOVER, digest, signature)
+        if self._run(_ROOT):
+            return None
+        if self._odd() != signature[64] - 27:
+            self._run(_FLIP)
+        return self._point() if self._sum(self._comb(True)) else None
+
+    def prepare(self, public, once=False):
+        """The comb of a public key for verify(), or None if it is not on the curve.
+
+        A comb for one use is valid until the next one or the next recover().
+        """
+        if public[:32] >= _P or public[32:] >= _P:
+            return None
+        self._put(_AT_R, public)
+        self._put(_AT_S, public, 32)
+        return None if self._run(_EQUATION) else self._comb(once)
+
+    def verify(self, digest, signature, comb):
+        """Whether the key of this comb has made a strict signature, v included."""
+        self._begin(_BEGIN_VERIFY, _DIVIDE_VERIFY, digest, signature)
+        return bool(
+            self._sum(comb) and not self._run(_UNLIKE_R) and self._odd() == signature[64] - 27
+        )
+
+    # -- the machine ------------------------------------------------------------------------
+
+    def _run(self, entry, table=None):
+        return self._kernel.run(CODE, entry, self._memory, table or self._base)
+
+    def _put(self, slot, data, start=0):
+        slot <<= 5
+        self._memory[slot : slot + 32] = data[start : start + 32]
+
+    def _odd(self):
+        """The lowest bit of the y that a program has left in S."""
+        return self._memory[_AT_S << 5] & 1
+
+    def _point(self):
+        """What a program has left in R and S."""
+        self._run(_POINT_OUT)
+        return self._octets()
+
+    def _octets(self):
+        r, s = _AT_R << 5, _AT_S << 5
+        return bytes(self._memory[r : r + 32]) + bytes(self._memory[s : s + 32])
+
+    def _begin(self, begin, divide, digest, signature):
+        self._ready()
+        self._put(_AT_D, digest)
+        self._put(_AT_V, signature)
+        self._put(_AT_E, signature, 32)
+        self._inverted(begin, divide, 1)
+
+    def _load(self, digest, secret, nonce):
+        self._put(_AT_D, digest)
+        self._put(_AT_E, secret)
+        self._put(_AT_V, nonce)
+        self._run(_BEGIN_SIGN)
+
+    def _multiple(self):
+        """V G, affine; 0 if it is infinite, which it never is."""
+        self._run(_MULTIPLE)
+        return self._affine()
+
+    def _unlike(self):
+        """Whether -V G, blinded in another way, is not the opposite after all."""
+        self._run(_BLIND)
+        self._run(_MULTIPLE)
+        return self._run(_UNLIKE)
+
+    def _affine(self):
+        """Make the point affine; 0 if it is infinite."""
+        return self._inverted(_AFFINE, _DIVIDE, 0)
+
+    def _inverted(self, before, after, order):
+        """Two programs, with the inverse of A between them."""
+        self._run(before)
+        self._kernel.invert(self._memory, order)
+        return self._run(after)
+
+    def _sum(self, comb):
+        """D G + E Q by the comb of Q, made affine; 0 if it is infinite."""
+        memory = self._memory
+        memory[_MOVING] = _AT_KEY_OFFSET if comb[0] == _KEY_TEETH else _AT_BASE_OFFSET
+        self._run(_SUM, comb)
+        if self._affine():
+            return 1
+        # Infinite, or two points met that the faster formulas cannot add
+        memory[_COMPLETE] = 1
+        self._run(_SUM, comb)
+        finite = self._affine()
+        memory[_COMPLETE] = 0
+        return finite
+
+    # -- combs ------------------------------------------------------------------------------
+
+    def _ready(self):
+        """Make the comb of the base point, once."""
+        if not self._base[0]:
+            teeth = self._kernel.TEETH
+            self._load_base()
+            self._make(_AT_BASE, self._base, teeth)
+            self._offset(_AT_BASE_OFFSET, self._base)
+
+    def _load_base(self):
+        self._put(_AT_R, _G)
+        self._put(_AT_S, _G, 32)
+        self._run(_EQUATION)
+
+    def _offset(self, slot, comb):
+        """2^L - 1, for halves with so many digits as the comb has places."""
+        places = comb[0] * comb[1]
+        slot <<= 5
+        for i in range(places >> 3):
+            self._memory[slot + i] = 255
+        self._memory[slot + (places >> 3)] = (1 << (places & 7)) - 1
+
+    def _blind(self, secret):
+        """Blind the multiples of the base point anew: at random first, then by doubling."""
+        if self._blinded:
+            self._run(_BLIND)
+            return
+        self._ready()
+        seed = hashlib.sha256(secret)
+        if hasattr(os, "urandom"):
+            seed.update(os.urandom(32))
+        self._load_base()
+        self._put(_AT_V, seed.digest())
+        spacing = self._base[1]
+        self._memory[(_AT_BT << 5) + (spacing >> 3)] = 1 << (spacing & 7)
+        self._run(_BLIND_PLAINLY)
+        self._run(_MULTIPLE)
+        self._run(_BLIND_RANDOMLY)
+        self._blinded = True
+
+    def _comb(self, once):
+        """A comb of the point (x, y) in the machine; a smaller one if memory is short."""
+        teeth = _KEY_TEETH
+        comb = self._once
+        while not once:
+            try:
+                comb = bytearray(_HEADER + (_SLOT << teeth))
+                break
+            except MemoryError:
+                if teeth == _LEAST_TEETH:
+                    raise
+                teeth -= 1
+        self._make(_AT_KEY, self._once, teeth)
+        if not once:
+            comb[:] = self._once[: len(comb)]
+        return comb
+
+    def _make(self, first, comb, teeth):
+        """Fill a table with the sums of a comb's teeth, entry i with tooth j added if bit j of i
+        is set and subtracted if not."""
+        memory = self._memory
+        run = self._run
+        comb[1] = (_HALF_BITS + teeth - 1) // teeth
+        memory[_MOVING] = _AT_DOUBLES
+        run(_COMB)
+        for tooth in range(teeth - 1):
+            memory[_MOVING] = _AT_DOUBLES + 2 * tooth
+            run(_TOOTH, comb)
+        run(_TOTAL)
+        self._kernel.invert(memory, 0)
+        for tooth in range(teeth - 2, -1, -1):
+            memory[_MOVING] = _AT_DOUBLES + 2 * tooth
+            run(_SETTLE_TOOTH)
+        memory[_MOVING] = _AT_DOUBLES + 2 * (teeth - 1)
+        run(_LAST_TOOTH)
+        for tooth in range(teeth - 1):
+            memory[_MOVING] = _AT_DOUBLES + 2 * tooth
+            run(_LESS_TOOTH)
+        memory[_TABLE] = first
+        run(_FIRST_ENTRY)
+        # Gray code: each entry differs from the one before in one tooth, by its double.
+        for i in range(1, 1 << teeth - 1):
+            if not i & _STEPS - 1:
+                self._settle(first, i)
+                run(_NEXT_STEPS)
+            entry = i ^ i >> 1
+            tooth = 0
+            while not i >> tooth & 1:
+                tooth += 1
+            memory[_MOVING] = _AT_DOUBLES + 2 * tooth
+            run(_PLUS_DOUBLE if entry >> tooth & 1 else _LESS_DOUBLE)
+            memory[_MOVING] = _AT_STEPS + (i & _STEPS - 1)
+            memory[_TABLE] = first + 2 * entry
+            run(_ENTRY)
+        self._settle(first, 1 << teeth - 1)
+        comb[0] = teeth
+
+    def _settle(self, first, end):
+        """Make the last entries before `end`, in the order of the code, affine."""
+        memory = self._memory
+        self._run(_TOTAL)
+        self._kernel.invert(memory, 0)
+        for i in range(end - 1, max(0, end - _STEPS) - 1, -1):
+            memory[_MOVING] = _AT_STEPS + (i & _STEPS - 1)
+            memory[_TABLE] = first + 2 * (i ^ i >> 1)
+            self._run(_SETTLE_ENTRY)
+        memory[_TABLE] = first + 2 * (end - 1 ^ end - 1 >> 1)

@@ -1,0 +1,114 @@
+"""The field machine in plain Python: what every kernel must do, for tests and comparisons."""
+
+from __future__ import annotations
+
+from kernels.machine import HEADER, MOVING, NEGATIVE, OPERATIONS, SLOT, SLOTS, TABLE
+from kernels.programs import N, P
+
+NAME = "portable"
+TEETH = 6
+
+_FULL = (1 << 256) - 1
+_STEP = 4
+
+
+def run(  # noqa: C901 - a branch for each operation
+    code: bytes, entry: int, memory: bytearray, table: bytearray | memoryview
+) -> int:
+    """Execute the program at code[entry:]. An element may be any representative below 2^256."""
+    here, back, carry, column, result = entry, 0, 0, 0, 0
+    base = SLOTS["BASE"] * SLOT - HEADER
+
+    def place(slot: int) -> int:
+        if slot >= TABLE:
+            slot += memory[1] - MOVING if slot >= MOVING else memory[0] - TABLE
+        return slot * SLOT
+
+    def get(slot: int) -> int:
+        at = place(slot)
+        return int.from_bytes(memory[at : at + SLOT], "little")
+
+    def put(slot: int, value: int) -> None:
+        at = place(slot)
+        memory[at : at + SLOT] = (value & _FULL).to_bytes(SLOT, "little")
+
+    def jump(distance: int) -> int:
+        return here + _STEP * ((distance ^ 128) - 128) - _STEP
+
+    while True:
+        operation = OPERATIONS[code[here]]
+        d, a, b = code[here + 1 : here + 4]
+        here += _STEP
+        if operation == "MUL":
+            put(d, get(a) * get(b) % P)
+        elif operation == "SQR":
+            put(d, pow(get(a), 1 << b, P))
+        elif operation == "ADD":
+            put(d, (get(a) + get(b)) % P)
+        elif operation == "SUB":
+            put(d, (get(a) - get(b)) % P)
+        elif operation == "NEGATE":
+            if memory[NEGATIVE]:
+                put(d, -get(d) % P)
+        elif operation == "WIDE":
+            product = get(a) * get(b)
+            put(d, product)
+            put(d + 1, product >> 256)
+        elif operation in ("PLUS", "CARRY"):
+            total = get(a) + get(b) + (carry if operation == "CARRY" else 0)
+            carry = total >> 256
+            put(d, total)
+        elif operation == "MINUS":
+            put(d, get(a) - get(b))
+        elif operation == "REDUCE":
+            total = get(a) + get(b)
+            put(d, total if carry or total > _FULL else get(a))
+            carry = 0
+        elif operation == "ODD":
+            put(d, get(d) + ((get(d) + get(a) + 1) & 1))
+        elif operation == "SWAP":
+            put(d, int.from_bytes(get(a).to_bytes(SLOT, "big"), "little"))
+        elif operation in ("PICK", "TAKE"):
+            source, at = (table, 0) if b else (memory, base)
+            teeth, spacing = source[at], source[at + 1]
+            digits = get(a) >> 1
+            index = sum((digits >> column + spacing * i & 1) << i for i in range(teeth))
+            top = 1 << teeth - 1
+            memory[NEGATIVE] = not index & top
+            index = (index if index & top else ~index) & top - 1
+            at += HEADER + 2 * index * SLOT
+            for offset in (0, 1):
+                start = at + offset * SLOT
+                put(d + offset, int.from_bytes(source[start : start + SLOT], "little"))
+        elif operation == "COLUMNS":
+            column = table[1] if d else memory[base + 1]
+        elif operation == "NEXT":
+            column -= 1
+        elif operation == "UNLESS":
+            if column >= (table[1] if d else memory[base + 1]):
+                here = jump(a)
+        elif operation == "LOOP":
+            if column > 0:
+                here = jump(d)
+        elif operation == "JUMP":
+            here = jump(d)
+        elif operation == "CALL":
+            back, here = here, _STEP * (a if memory[2] else d)
+        elif operation == "RETURN":
+            here = back
+        elif operation == "CHECK":
+            result |= get(d) != 0
+        elif operation == "WIPE":
+            for slot in range(d, a + 1):
+                put(slot, 0)
+        else:
+            assert operation == "END"
+            return int(result)
+
+
+def invert(memory: bytearray, order: int) -> None:
+    """The slot A = 1 / A modulo P, or N; 0 stays 0."""
+    at = SLOTS["A"] * SLOT
+    modulus = N if order else P
+    inverse = pow(int.from_bytes(memory[at : at + SLOT], "little"), modulus - 2, modulus)
+    memory[at : at + SLOT] = inverse.to_bytes(SLOT, "little")

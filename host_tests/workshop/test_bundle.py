@@ -28,7 +28,8 @@ def build(tmp_path):
         (tmp_path / "perun" / "compat.py").write_text("MICROPYTHON = const = None\n")
         for name, text in modules.items():
             (tmp_path / f"{name}.py").write_text(textwrap.dedent(text))
-        return texts(World([tmp_path], {"one": ("one", "two")}, KNOWN))
+        found = texts(World([tmp_path], {"one": ("one", "two")}, KNOWN))
+        return {path.stem: text for path, text in found.items()}
 
     return build
 

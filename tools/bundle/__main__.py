@@ -14,10 +14,10 @@ def main(output: Path, roots: list[Path]) -> None:
     """Write what changed and delete what is gone, so that `make` compiles no more than it must."""
     try:
         world = World(roots, BUNDLES, KNOWN)
-        built = texts(world).items()
+        built = texts(world)
     except BundleError as error:
         sys.exit(f"bundle: {error}")
-    found = {output / world.modules[name].path: text for name, text in built if text}
+    found = {output / path: text for path, text in built.items()}
     for path in output.rglob("*.py"):
         if path not in found:
             path.unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from pathlib import Path
 
 from bundle.rewrite import Rewriter, alias_of, assignment
 from bundle.shorten import Kept, kept, shorten
@@ -12,21 +13,34 @@ _TEXTS = "_TEXTS"
 _LONGEST_NAME = 10  # characters
 
 
-def texts(world: World) -> dict[str, str]:
-    """Module -> its text for the device. A package of words alone has none."""
+# A package is loaded with each module in it: its names come when somebody asks for one.
+_PACKAGE = """def __getattr__(name):
+    names = __import__("{0}._names", None, None, ("*",))
+    if hasattr(names, name):
+        return getattr(names, name)
+    return __import__("{0}." + name, None, None, ("*",))
+"""
+
+
+def texts(world: World) -> dict[Path, str]:
+    """File -> its text for the device. A package of words alone has none."""
     found = {}
     stays = kept(module.tree for module in world.modules.values())
     for module in world.modules.values():
         home = world.home(module.name)
+        path = module.path
         if home == module.name in world.bundles:
-            found[module.name] = _text(_bundle(world, module.name), stays)
+            found[path] = _text(_bundle(world, module.name), stays)
         elif home != module.name:
-            found[module.name] = _text(_alias(world, module), stays)
+            if path.name == "__init__.py":
+                found[path] = _PACKAGE.format(module.name)
+                path = path.with_name("_names.py")
+            found[path] = _text(_alias(world, module), stays)
         elif module.is_native:
-            found[module.name] = module.text
+            found[path] = module.text
         else:
-            found[module.name] = _text(Rewriter(module, world).body(), stays)
-    return found
+            found[path] = _text(Rewriter(module, world).body(), stays)
+    return {path: text for path, text in found.items() if text}
 
 
 def _bundle(world: World, bundle: str) -> list[ast.stmt]:

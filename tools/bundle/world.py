@@ -212,7 +212,7 @@ def _constants(module: Module) -> Iterator[tuple[str, Value]]:
             continue
         if name in found:
             raise BundleError(f"{module.path}:{statement.lineno}: {name} has two values")
-        if isinstance(value, int) or isinstance(value, Value) and len(value) <= _LONGEST:
+        if isinstance(value, int) or isinstance(value, (str, bytes)) and len(value) <= _LONGEST:
             found[name] = value
             yield name, value
 

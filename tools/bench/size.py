@@ -136,8 +136,9 @@ def measure() -> dict[str, object]:
     sources = {module_name(path): path for path in (DEVICE / "perun").rglob("*.py")}
     bundled = {member for bundle in BUNDLES for member in BUNDLES[bundle] if member != bundle}
     here = sorted(name for name in sources if runs_on(name, ARCHITECTURES[0]))
-    forward = sum(mpy_file(sources[name], DEVICE).stat().st_size for name in bundled)
-    here = [name for name in here if name not in bundled]
+    names = {name for name in sources if name in bundled or name.endswith("._names")}
+    forward = sum(mpy_file(sources[name], DEVICE).stat().st_size for name in names)
+    here = [name for name in here if name not in names]
     client, taken = ram("perun.client"), ram(*here)
     with ThreadPoolExecutor() as pool:
         by_arch = dict(

@@ -19,7 +19,7 @@ def service_dialer(settings):
         return lambda: tcp.connect(settings["tcp"]["host"], settings["tcp"]["port"], _LIMIT)
     from perun.link import serial
 
-    return lambda: serial.open(settings["serial"]["path"], settings["serial"]["baud"], _LIMIT)
+    return lambda: serial.dial(settings["serial"]["path"], settings["serial"]["baud"], _LIMIT)
 
 
 class Peering:
@@ -31,6 +31,7 @@ class Peering:
         self._console = console
         self._found = asyncio.Event()
         self._peer = None
+        self.links = 0  # how many links to the peer there have been
 
     async def run(self):
         """The job: for ever."""
@@ -58,6 +59,7 @@ class Peering:
             return
         self._console.event("peer connected", address=peer.address)
         self._peer = peer
+        self.links += 1
         self._found.set()
         while peer.connected:  # noqa: ASYNC110 - a look now and then is cheaper than an event
             await asyncio.sleep(0.2)

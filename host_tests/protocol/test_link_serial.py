@@ -31,11 +31,11 @@ class Line:
         self.path = os.ttyname(self._slave)
         self._links: list[Link] = []
 
-    async def open(self, port: str | int = -1) -> Link:
+    async def open(self, port: str | int = -1, dial: bool = False) -> Link:
         """A link at this end, or at another port."""
         if port == -1:
             port = os.dup(self._master)
-        self._links.append(await serial.open(port))
+        self._links.append(await (serial.dial if dial else serial.open)(port))
         return self._links[-1]
 
     def cook(self) -> None:
@@ -130,6 +130,15 @@ async def test_frames_are_found_again_after_noise(line: Line) -> None:
             await link._stream.write(noise[i % 4])
             await link.send(b"after %d" % i)
             assert await recv(link) == b"after %d" % i
+
+
+async def test_a_new_session_drops_what_is_old(line: Line) -> None:
+    far = await line.open(line.path)
+    for i in range(5):
+        await far.send(b"for whoever was here before %d" % i)
+    near = await line.open(dial=True)
+    await far.send(b"new")
+    assert await recv(near) == b"new"
 
 
 async def test_a_slow_reader_slows_the_device_and_does_not_stop_it(line: Line) -> None:

@@ -4,7 +4,9 @@ A line has no connection. Bytes that are lost or damaged cost the frames they we
 else, and the end of the other side is noticed by its silence only.
 """
 
-from perun.compat import MICROPYTHON
+import asyncio
+
+from perun.compat import MICROPYTHON, const
 from perun.link import Link, LinkError
 from perun.wire.frame import DEFAULT_LIMIT, SerialDecoder, serial_frame
 
@@ -12,6 +14,9 @@ if MICROPYTHON:
     from perun.link import io_micropython as _io
 else:
     from perun.link import io_cpython as _io
+
+_SILENCE = 0.1  # seconds without a frame, after which nothing old is under way
+_MAX_STALE = const(64)  # frames
 
 
 async def open(port, baudrate=115200, limit=DEFAULT_LIMIT):
@@ -27,3 +32,17 @@ async def open(port, baudrate=115200, limit=DEFAULT_LIMIT):
     except (OSError, ValueError) as error:
         raise LinkError("%s: cannot open: %s" % (name, error))
     return Link(stream, serial_frame, SerialDecoder(limit), name)
+
+
+async def dial(port, baudrate=115200, limit=DEFAULT_LIMIT):
+    """open() for a new session: what still comes for an earlier one is dropped.
+
+    Otherwise two ends could go on answering each other's last question but one.
+    """
+    link = await open(port, baudrate, limit)
+    try:
+        for _ in range(_MAX_STALE):
+            await asyncio.wait_for(link.recv(), _SILENCE)
+    except asyncio.TimeoutError:
+        pass
+    return link

@@ -21,6 +21,8 @@ FIELDS = {
     "challenge_duration": (3600, "number", 1, (1 << 64) - 1, "seconds"),
     # Seconds without energy after which the car gives up.
     "patience": (15, "number", 1, 86400, "seconds"),
+    # Slices of a channel that may get lost by power cuts at the station before the car gives up.
+    "lost_slices": (3, "number", 0, 1000, "slices"),
     # Whether the channel is closed when the wanted energy is there, or kept for the next time.
     "close_when_charged": (True, "flag"),
     "charger": (..., "part"),
@@ -45,6 +47,7 @@ class App:
         self._order = asyncio.Event()
         self._channel = None
         self._meter_start = 0  # what the meter showed when the channel began
+        self._lost = [0, 0]  # slices of which energy was written off in this channel; that, in Wh
         self._settled = 0  # spent with channels that are settled
         self._trouble = None  # why the channel does not open
         client.on_event = self._on_event
@@ -71,6 +74,7 @@ class App:
             "wanted_wh": self._wanted,
             "delivered_wh": self._delivered() if channel else 0,
             "paid_wh": self._paid() if channel else 0,
+            "lost_wh": self._lost[1],
             "spent": self._settled - sum(earned(c) for c in opened),
         }
 
@@ -103,8 +107,9 @@ class App:
         await self._opened(channel)
         goal = self._paid() + self._wanted
         while self._paid() < goal:
+            links = self._peering.links
             await self._buy(channel, min(self._paid() + self._settings["slice_wh"], goal))
-            if not await self._received(self._paid()):
+            if not await self._received(self._paid(), links):
                 self._console.event("no energy", paid_wh=self._paid())
                 break
         self._console.event(
@@ -137,26 +142,46 @@ class App:
         due = cost(total_wh, self._price) + earned(channel)
         await channel.pay(due, *[0] * (len(self._client.limits.assets) - 1))
 
-    async def _received(self, wh):
-        """Wait for the meter to show `wh`; False when energy stays away."""
+    async def _received(self, wh, links):
+        """Wait for the meter to show `wh`; False when energy stays away.
+
+        links: how many links to the station there had been when this was bought.
+        """
         self._awaited = wh
-        self._arrived.clear()
-        while self._delivered() < wh:
-            before = self._delivered()
+        while self._missing():
+            before, link = self._missing(), self._peering.links
+            self._arrived.clear()
             try:
                 await asyncio.wait_for(self._arrived.wait(), self._settings["patience"])
             except asyncio.TimeoutError:
-                if self._delivered() == before:
-                    return False
+                await self._peering.peer()
+                # A station that is just back needs its time.
+                if self._missing() == before and self._peering.links == link:
+                    return link != links and self._write_off()
         return True
 
+    def _write_off(self):
+        """A station that had no power does not know how much of the last slice it delivered, and
+        counts all of it. False when that happens too often."""
+        slices, wh = self._lost
+        if slices >= self._settings["lost_slices"]:
+            return False
+        self._console.event("energy lost", wh=self._missing())
+        self._lost = [slices + 1, wh + self._missing()]
+        return True
+
+    def _missing(self):
+        """Wh that are awaited and have not arrived."""
+        return max(0, self._awaited - self._delivered() - self._lost[1])
+
     def _on_pulse(self):
-        if self._channel and self._delivered() >= self._awaited:
+        if self._channel and not self._missing():
             self._arrived.set()
 
     def _begin(self, channel):
         self._channel = channel
         self._trouble = None
+        self._lost = [0, 0]
         # After a restart what was paid counts as delivered, as it does at the station.
         self._meter_start = self.charger.wh - self._paid()
 

@@ -49,6 +49,7 @@ class Peering:
 
     def __init__(self, peer):
         self._peer = peer
+        self.links = 1
 
     async def peer(self):
         return self._peer
@@ -75,6 +76,7 @@ class World:
             "station_deposit": 100,
             "challenge_duration": 60,
             "patience": 1,
+            "lost_slices": 1,
             "close_when_charged": True,
             "charger": charger,
         }
@@ -270,6 +272,54 @@ def test_no_energy():
         await soon(lambda: world.car_channel() and world.car_channel().phase == FINAL)
         assert world.car_channel().balance() == 5000 - tariff.cost(10, PRICE)
         assert [line for line in world.lines if line.startswith("no energy")]
+
+    play(scene)
+
+
+def test_a_slice_lost_with_the_link_is_written_off():
+    """The station had no power and counts all of it as delivered: the car goes on, once."""
+
+    async def scene(world):
+        async def lose(after):
+            await soon(lambda: world.station_cable.closed)
+            world.flow(after)
+            while world.station_cable.closed:
+                world.station_cable.count(1)  # leaves here and never arrives
+            world.car._peering.links += 1
+
+        await world.car.charge("40")
+        await world.fund()
+        await lose(4)
+        await soon(lambda: world.station.status()["paid_wh"] == 20)
+        assert world.car.status()["lost_wh"] == 6
+        world.flow(10)
+        await lose(7)  # more than the car puts up with
+        await soon(lambda: world.car_channel().phase == FINAL)
+        assert world.car_channel().balance() == 5000 - tariff.cost(30, PRICE)
+        assert world.car.status()["delivered_wh"] == 4 + 10 + 7
+        assert [line for line in world.lines if line.startswith("no energy")]
+
+    play(scene)
+
+
+def test_a_short_break_costs_nothing():
+    """The link comes and goes, energy is late: nothing is written off, nothing paid twice."""
+
+    async def scene(world):
+        await world.car.charge("20")
+        await world.fund()
+        await soon(lambda: world.station_cable.closed)
+        world.flow(3)
+        world.car._peering.links += 1
+        await asyncio.sleep(0.7)
+        world.car._peering.links += 1
+        await asyncio.sleep(0.7)  # longer than the car's patience, not since the last link
+        assert world.station.status()["paid_wh"] == 10
+        while world.car_channel().phase != FINAL:
+            world.flow(1)
+            await asyncio.sleep(0.01)
+        status = world.car.status()
+        assert (status["delivered_wh"], status["paid_wh"], status["lost_wh"]) == (20, 20, 0)
 
     play(scene)
 

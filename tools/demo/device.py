@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,18 @@ class Device:
         if self._process is not None:
             processes.kill(self._process)
             await self._process.wait()
+
+    async def cut_in_write(self, more: int) -> None:
+        """Cut the power when the journal grows the next time, after `more` bytes of that: the
+        kernel kills the process in its write. Returns when that has happened. Raises Died when
+        the device ends in another way; TimeoutError."""
+        assert self._process is not None
+        journal = self.directory / "perun.journal"
+        size = journal.stat().st_size + more
+        processes.forbid_growth(self._process, size)
+        status = await asyncio.wait_for(self._process.wait(), 10)
+        if status != -signal.SIGXFSZ or journal.stat().st_size != size:
+            raise Died(f"the {self.name} did not end in its write: {processes.tail(self._log)}")
 
     async def stop(self) -> None:
         """Switch off."""

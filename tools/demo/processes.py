@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import resource
 import signal
 from pathlib import Path
 
@@ -59,6 +60,13 @@ def kill(process: asyncio.subprocess.Process) -> None:
     """What `kill -9` does: no warning, no good-bye."""
     with contextlib.suppress(ProcessLookupError):
         process.kill()
+
+
+def forbid_growth(process: asyncio.subprocess.Process, size: int) -> None:
+    """Have the kernel cut off what the process writes to a file beyond `size` bytes, and kill it
+    when it goes on."""
+    resource.prlimit(process.pid, resource.RLIMIT_CORE, (0, 0))
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, size))
 
 
 def tail(log: Path, lines: int = 12) -> str:

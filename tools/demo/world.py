@@ -127,12 +127,14 @@ class World:
         )
         self.station = Device("station", self.directory / "station", station, self._heap)
         self.car = Device("car", self.directory / "car", car, self._heap)
-        for device, budget in ((self.station, STATION_DEPOSIT), (self.car, CAR_DEPOSIT)):
+        budgets = ((self.station, STATION_DEPOSIT), (self.car, CAR_DEPOSIT))
+        for device, budget in budgets:
             self._stack.push_async_callback(device.stop)
             await device.make_key()
             await self.service.allow(device.address, device.name, budget)
+        self.line.flush()
+        for device, _ in budgets:
             device.on_event = self._heard
-            self.line.flush()
             await device.start()
 
     def _charger(self, end: str, port: int) -> dict[str, Any]:

@@ -5,9 +5,9 @@
 It runs in a fresh world and says what must be true at its end and what is.
 """
 
-from demo.scenes import cheat, honest, service_down, silent
+from demo.scenes import cheat, honest, power_cut, service_down, silent
 from demo.scenes.base import Scene
 
 SCENES: dict[str, Scene] = {
-    room.SCENE.name: room.SCENE for room in (honest, cheat, silent, service_down)
+    room.SCENE.name: room.SCENE for room in (honest, cheat, silent, service_down, power_cut)
 }

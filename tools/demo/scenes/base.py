@@ -99,6 +99,14 @@ async def charged(world: World, since: int) -> int:
     return int(event["version"])
 
 
+async def mid_slice(world: World) -> int:
+    """Wait until the car's meter is in the first half of a slice; returns what it shows."""
+    while True:
+        received = int((await world.car.ask())["delivered_wh"])
+        if SLICE_WH // 10 < received % SLICE_WH < SLICE_WH // 2:
+            return received
+
+
 async def until_wallet(world: World, wallet: str, amount: int, timeout: float = 20) -> int:
     """Wait until a wallet owns at least this amount; returns what it owns when that is so, or
     when nobody wants to wait any longer: the verdict tells the difference."""

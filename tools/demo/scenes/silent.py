@@ -9,6 +9,7 @@ from demo.scenes.base import (
     Verdict,
     connect,
     fair_shares,
+    mid_slice,
     order,
     until_registered,
     until_wallet,
@@ -55,24 +56,16 @@ async def play(world: World) -> Verdict:
             "left for the car": car,
             "the car's wallet": car,
             "left in the contract": 0,
-            "Wh beyond a slice": 0,
+            "Wh lost beyond a slice": 0,
         },
         {
             "the station's wallet": station_wallet,
             "left for the car": held,
             "the car's wallet": car_wallet,
             "left in the contract": await asyncio.to_thread(chain.contract_balance),
-            "Wh beyond a slice": max(0, delivered - received - SLICE_WH),
+            "Wh lost beyond a slice": max(0, delivered - received - SLICE_WH),
         },
     )
-
-
-async def mid_slice(world: World) -> int:
-    """Wait until the car's meter is in the first half of a slice; returns what it shows."""
-    while True:
-        received = int((await world.car.ask())["delivered_wh"])
-        if SLICE_WH // 10 < received % SLICE_WH < SLICE_WH // 2:
-            return received
 
 
 async def energy_off(world: World) -> int:

@@ -1,13 +1,14 @@
 """A small key-value store as an append-only, checksummed journal in one file.
 
-    header: "uPJ1", compactions (u32), bytes written to earlier files (u64); big-endian
+    header: "uPJ1", compactions (u32), bytes written to earlier files (u64), the checksum at the
+            end of the file before this one (u32); big-endian
     record: length (u16) and key length (u8) of what follows, checksum (u32), key, value
-    seal:   as the head of a record: two zeros, checksum; the end of the journal
+    mark:   PATH.mark/mark, a second file: the checksum of the newest record that was confirmed
 
 The newest record of a key counts, an empty value deletes the key. A record's checksum is the
 CRC-32 of all that precedes it: chained, so that a changed, lost or replaced byte shows wherever it
-is. The seal holds the last one inverted, so a file that ends too early shows as well. A record
-takes the place of the old seal and brings a new one. README.md says why this is safe.
+is. The mark is written after each record: what does not reach as far has lost something, and only
+what lies behind the mark may be dropped. README.md says why this is safe.
 """
 
 import binascii
@@ -18,13 +19,14 @@ from perun.compat import const
 from perun.store import StoreError
 
 _MAGIC = b"uPJ1"
-_HEADER = ">4sIQ"
-_HEADER_SIZE = const(16)
+_HEADER = ">4sIQI"
+_HEADER_SIZE = const(20)
 _HEAD = ">HBI"
 _HEAD_SIZE = const(7)
+_CHAIN = ">I"
 _MAX_VALUE = const(4096)
 _MAX_PAYLOAD = const(4351)
-_COMPACT = const(16384)  # bytes of outdated records that are worth a rewrite
+_COMPACT = const(16384)  # a file that is so much longer than twice its values is rewritten
 _ENOENT = const(2)
 
 
@@ -35,31 +37,34 @@ def _head(payload, key_length, chain):
     return struct.pack(_HEAD, length, key_length, chain), chain
 
 
-def _seal(chain):
-    return struct.pack(_HEAD, 0, 0, chain ^ 0xFFFFFFFF)
+def _open(path):
+    """The file, or None if there is none."""
+    try:
+        return open(path, "r+b")
+    except OSError as error:
+        if error.errno != _ENOENT:
+            raise
 
 
-def _sync(file):
+def _write(file, at, data):
+    file.seek(at)
+    file.write(data)
     file.flush()  # LittleFS commits; MicroPython on a computer waits for the disk
     if hasattr(os, "fsync"):
         os.fsync(file.fileno())
 
 
-def _tears(file):
-    """True where a kill or a power cut may leave parts of what was written: on a computer."""
-    return hasattr(file, "fileno")
-
-
 class Journal:
     """path: the file, made when it is missing. One process at a time.
 
-    Every method raises StoreError when the file is damaged, or cannot be read or written. From
+    Every method raises StoreError when something is damaged, or cannot be read or written. From
     then on it is closed: what is on the flash is known again when it is opened anew.
     """
 
     def __init__(self, path):
         self._path = path
-        self._file = None
+        self._file = self._mark = None
+        self._closed = False
         self._attempt(self._start)
 
     def keys(self):
@@ -83,17 +88,20 @@ class Journal:
 
     def stats(self):
         """(bytes written since the first file was made, compactions): what wears the flash."""
-        return self._earlier + self._end + _HEAD_SIZE, self._compactions
+        return self._earlier + self._end, self._compactions
 
     def close(self):
-        """Give the file back."""
-        file, self._file = self._file, None
-        if file:
-            file.close()
+        """Give the files back."""
+        self._closed = True
+        for file in (self._mark, self._file):
+            if file:
+                file.close()
 
     def _attempt(self, work, *details):
         """work(*details); what goes wrong in it closes the journal."""
         try:
+            if self._closed:
+                raise StoreError("closed")
             return work(*details)
         except (OSError, MemoryError) as error:
             try:
@@ -103,107 +111,118 @@ class Journal:
             text = error if isinstance(error, StoreError) else repr(error)
             raise StoreError("store: %s: %s; nothing is signed" % (self._path, text))
 
-    def _start(self):
-        try:
-            self._open()
-        except OSError as error:
-            if error.errno != _ENOENT:
-                raise
-            self._replace(0, 0, ())
-
-    # -- reading ------------------------------------------------------------------------------
-
-    def _open(self):
-        self._file = open(self._path, "r+b")
-        self._index = {}  # key -> (where its value is, the value's length)
-        self._dead = 0
-        for key, place, _ in self._records():
-            self._note(key, place)
-
-    def _records(self):
-        """Every record up to the seal: its key, the place of its value, key and value."""
-        file = self._file_at(0)
-        header = file.read(_HEADER_SIZE)
-        chain = binascii.crc32(header)
-        at = _HEADER_SIZE
-        if len(header) < at or header[:4] != _MAGIC:
-            self._damaged(0)
-        _, self._compactions, self._earlier = struct.unpack(_HEADER, header)
-        while True:
-            head = file.read(_HEAD_SIZE)
-            if head == _seal(chain):
-                break
-            length, key_length = struct.unpack(">HB", (head + b"\0\0\0")[:3])
-            payload = file.read(min(length, _MAX_PAYLOAD))
-            expected, chain = _head(payload, key_length, chain)
-            if head != expected or not 0 < key_length <= length:
-                self._damaged(at)
-            at += _HEAD_SIZE
-            yield payload[:key_length], (at + key_length, length - key_length), payload
-            at += length
-        # An append that was never completed may follow, but not on LittleFS.
-        if file.read(1) and not _tears(file):
-            self._damaged(at)
-        self._chain = chain
-        self._end = at
-
     def _damaged(self, at):
         raise StoreError(
             "damaged at byte %d: restore a backup, or settle by what service and peer hold" % at
         )
 
+    # -- reading ------------------------------------------------------------------------------
+
+    def _start(self):
+        folder = self._path + ".mark"
+        path = folder + "/mark"
+        self._mark = _open(path)
+        self._file = _open(self._path)
+        if self._file:
+            if not self._mark:
+                self._damaged(0)
+            return self._load()
+        header = struct.pack(_HEADER, _MAGIC, 0, 0, 0)
+        empty = struct.pack(_CHAIN, binascii.crc32(header))
+        if not self._mark:
+            try:
+                os.mkdir(folder)
+            except OSError:
+                pass  # it is there, or open() says what is wrong
+            self._mark = open(path, "w+b")
+        elif self._mark.read(4) not in (b"", empty):
+            self._damaged(0)  # there has been a file
+        _write(self._mark, 0, empty)
+        self._replace(header, ())
+
+    def _load(self):
+        self._index = {}  # key -> (where its value is, the value's length)
+        self._living = 0  # bytes of all values
+        for key, place, _ in self._records():
+            self._note(key, place)
+        if self._behind:
+            _write(self._mark, 0, struct.pack(_CHAIN, self._chain))
+        elif self._file.read(1):
+            self._compact()
+
+    def _records(self):
+        """Every record: its key, the place of its value, key and value."""
+        self._mark.seek(0)
+        mark = self._mark.read(4)
+        file = self._file
+        file.seek(0)
+        header = file.read(_HEADER_SIZE)
+        at = _HEADER_SIZE
+        if len(header) < at or header[:4] != _MAGIC:
+            self._damaged(0)
+        _, self._compactions, self._earlier, before = struct.unpack(_HEADER, header)
+        chain = binascii.crc32(header)
+        # How many records are behind the mark; None before it. In a new file all of them are
+        # behind the mark of the old one, and none may be missing.
+        behind = 1 if self._compactions and mark == struct.pack(_CHAIN, before) else None
+        while True:
+            if mark == struct.pack(_CHAIN, chain):
+                behind = 0
+            head = file.read(_HEAD_SIZE)
+            length, key_length = struct.unpack(">HB", (head + b"\0\0\0")[:3])
+            payload = file.read(min(length, _MAX_PAYLOAD))
+            expected, following = _head(payload, key_length, chain)
+            if head != expected or not 0 < key_length <= length:
+                break
+            chain = following
+            at += _HEAD_SIZE
+            yield payload[:key_length], (at + key_length, length - key_length), payload
+            at += length
+            if behind is not None:
+                behind += 1
+        # What follows the mark immediately may be an append that was never confirmed.
+        if behind is None or behind and head:
+            self._damaged(at)
+        file.seek(at)
+        self._behind = behind
+        self._chain = chain
+        self._end = at
+
     def _note(self, key, place):
-        size = _HEAD_SIZE + len(key)
-        old = self._index.pop(key, None)
-        if old:
-            self._dead += size + old[1]
+        self._living += place[1] - self._index.pop(key, (0, 0))[1]
         if place[1]:
             self._index[key] = place
-        else:
-            self._dead += size
 
     def _read(self, key):
         place = self._index.get(key)
         if not place:
             return None
-        return self._file_at(place[0]).read(place[1])
-
-    def _file_at(self, at):
-        if not self._file:
-            raise StoreError("closed")
-        self._file.seek(at)
-        return self._file
+        self._file.seek(place[0])
+        return self._file.read(place[1])
 
     # -- writing ------------------------------------------------------------------------------
 
     def _append(self, key, value):
-        if self._dead > _COMPACT and self._dead > self._end // 2:
-            written, compactions = self.stats()
-            self._replace(written, compactions + 1, self._records())
-        at = self._end
+        if self._end > _COMPACT + 2 * self._living:
+            self._compact()
         payload = key + value
         head, chain = _head(payload, len(key), self._chain)
-        rest = payload + _seal(chain)
-        if _tears(self._file):
-            # The head comes last: until all the rest is there, the old seal is in its place.
-            self._write(at + _HEAD_SIZE, rest)
-            rest = b""
-        self._write(at, head + rest)
-        at += _HEAD_SIZE
+        _write(self._file, self._end, head + payload)
+        _write(self._mark, 0, struct.pack(_CHAIN, chain))
+        at = self._end + _HEAD_SIZE
         self._note(key, (at + len(key), len(value)))
         self._chain = chain
         self._end = at + len(payload)
 
-    def _write(self, at, data):
-        file = self._file_at(at)
-        file.write(data)
-        _sync(file)
+    def _compact(self):
+        written, compactions = self.stats()
+        header = struct.pack(_HEADER, _MAGIC, compactions + 1, written, self._chain)
+        self._replace(header, self._records())
 
-    def _replace(self, earlier, compactions, records):
+    def _replace(self, header, records):
         """Write the living ones of `records` to a new file; the rename makes it count at once."""
         temporary = self._path + ".new"
         with open(temporary, "wb") as file:
-            header = struct.pack(_HEADER, _MAGIC, compactions, earlier)
             file.write(header)
             chain = binascii.crc32(header)
             for key, place, payload in records:
@@ -211,11 +230,12 @@ class Journal:
                     head, chain = _head(payload, len(key), chain)
                     file.write(head)
                     file.write(payload)
-            file.write(_seal(chain))
-            _sync(file)
-        self.close()
+            _write(file, file.tell(), b"")
+        if self._file:
+            self._file.close()
         os.rename(temporary, self._path)
-        self._open()
+        self._file = _open(self._path)
+        self._load()
 
 
 class MemoryStore:

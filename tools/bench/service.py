@@ -40,10 +40,12 @@ class Service:
             link.close()
 
     async def _shake_hands(self, link: Link) -> None:
+        # A device drops what a serial line brings before it has said Hello itself.
+        heard = _Heard(link, await link.recv())
         account, chain_id = conversation.SERVICE, conversation.CHAIN_ID
         role = messages.ROLE_SERVICE
         hello = await handshake(
-            link, self._codec, self._chain, account, role, chain_id, os.urandom(32)
+            heard, self._codec, self._chain, account, role, chain_id, os.urandom(32)
         )
         self._device = hello.address
         info = sm.ServiceInfo(chain_id, b"\xad" * 20, (conversation.ASSET,), 60)
@@ -71,3 +73,17 @@ class Service:
             kinds = (sm.EVENT_CONCLUDED, sm.EVENT_WITHDRAWN)
             answers += [sm.ChainEvent(state.id, kind, state.version, 0) for kind in kinds]
         return answers
+
+
+class _Heard:
+    """A link of which the first body has been taken already."""
+
+    def __init__(self, link: Link, first: bytes) -> None:
+        self.send = link.send
+        self._link = link
+        self._first = first
+
+    async def recv(self) -> bytes:
+        """The first body, then those of the link."""
+        body, self._first = self._first, b""
+        return body or bytes(await self._link.recv())

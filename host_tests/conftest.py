@@ -8,6 +8,8 @@ once in a VM of its own, and each function gets its own result and traceback.
     pytest host_tests/unit/test_model.py::test_x                  CPython
     pytest host_tests/unit/test_model.py::micropython::test_x     MicroPython
 
+The files host_tests/flash/vm_*.py need what only MicroPython has: they run in the VM alone.
+
 A unit file sets the heap and the time of its VM with comments of its own:
 
     # heapsize: 256k
@@ -30,10 +32,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 UNIT = ROOT / "host_tests" / "unit"
+FLASH = ROOT / "host_tests" / "flash"
 VM = ROOT / "build" / "venv" / "bin" / "micropython"
 RUNNER = ROOT / "host_tests" / "micropython_tests.py"
 # The frozen modules of the VM (asyncio) come last; nothing of the user's home is seen.
-VM_PATH = ":".join([str(ROOT / "lib"), str(ROOT / "firmware"), str(UNIT), ".frozen"])
+VM_PATH = ":".join([*map(str, (ROOT / "lib", ROOT / "firmware", UNIT, FLASH)), ".frozen"])
 VM_HEAP = "2m"
 VM_TIMEOUT = 120  # seconds for all tests of a file
 
@@ -43,7 +46,9 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    if file_path.parent == UNIT and file_path.match("test_*.py"):
+    both = file_path.parent == UNIT and file_path.match("test_*.py")
+    alone = file_path.parent == FLASH and file_path.match("vm_*.py")
+    if both or alone:
         return UnitFile.from_parent(parent, path=file_path)
     return None
 

@@ -94,8 +94,11 @@ class Journal:
         """Give the files back."""
         self._closed = True
         for file in (self._mark, self._file):
-            if file:
-                file.close()
+            try:
+                if file:
+                    file.close()
+            except OSError:
+                pass  # what was confirmed is on the flash
 
     def _attempt(self, work, *details):
         """work(*details); what goes wrong in it closes the journal."""
@@ -104,10 +107,7 @@ class Journal:
                 raise StoreError("closed")
             return work(*details)
         except (OSError, MemoryError) as error:
-            try:
-                self.close()
-            except OSError:
-                pass  # the first error says it
+            self.close()
             text = error if isinstance(error, StoreError) else repr(error)
             raise StoreError("store: %s: %s; nothing is signed" % (self._path, text))
 

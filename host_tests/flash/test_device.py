@@ -1,0 +1,96 @@
+"""A device whose store does not open ends with one clear line, and makes no new key."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+from demo.device import HEAP, MICROPYTHON, MODULES
+from demo.world import free_port
+
+FILES = ("perun.journal", "perun.journal.mark/mark")
+
+
+def settings() -> str:
+    return json.dumps(
+        {
+            "chain": {
+                "id": 1337,
+                "assets": [{"holder": "0x" + "5b" * 20, "max_deposit": "1000"}],
+            },
+            "receiver": "0x" + "11" * 20,
+            "service": {"tcp": {"host": "127.0.0.1", "port": 9}},
+            "peer": {"dial": {"host": "127.0.0.1", "port": 9}},
+            "app": {
+                "module": "ev_car",
+                "price_per_kwh": "1000",
+                "deposit": "1000",
+                "charger": {
+                    "module": "cable",
+                    "end": "car",
+                    "port": free_port(socket.SOCK_DGRAM),
+                },
+            },
+            "console": "json",
+        }
+    )
+
+
+def run(directory: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(MICROPYTHON), "-X", f"heapsize={HEAP}", "-m", "main"],
+        cwd=directory,
+        env={"MICROPYPATH": f"{MODULES}:.frozen"},
+        input="stop\n",
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+
+
+def content(directory: Path) -> list[bytes | None]:
+    paths = [directory / name for name in FILES]
+    return [path.read_bytes() if path.exists() else None for path in paths]
+
+
+def flip(data: bytes, at: int) -> bytes:
+    at %= len(data)
+    return data[:at] + bytes((data[at] ^ 1,)) + data[at + 1 :]
+
+
+DAMAGE = {
+    "header": (0, lambda data: flip(data, 5)),
+    "length of the key": (0, lambda data: flip(data, 22)),
+    "key": (0, lambda data: flip(data, -1)),
+    "last record lost": (0, lambda data: data[:20]),
+    "record cut short": (0, lambda data: data[:-1]),
+    "empty": (0, lambda data: b""),
+    "gone": (0, lambda data: None),
+    "mark damaged": (1, lambda data: flip(data, 0)),
+    "mark empty": (1, lambda data: b""),
+    "mark gone": (1, lambda data: None),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_store(tmp_path: Path, damage: str) -> None:
+    (tmp_path / "config.json").write_text(settings())
+    first = run(tmp_path)
+    assert first.returncode == 0 and '"ready"' in first.stdout, first.stdout + first.stderr
+    which, change = DAMAGE[damage]
+    path = tmp_path / FILES[which]
+    data = change(path.read_bytes())
+    if data is None:
+        path.unlink()
+    else:
+        path.write_bytes(data)
+    before = content(tmp_path)
+    done = run(tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    (line,) = done.stdout.splitlines()
+    assert line.startswith("error ") and "damaged" in line and "nothing is signed" in line
+    assert not done.stderr
+    assert content(tmp_path) == before

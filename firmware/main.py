@@ -155,9 +155,10 @@ class Device:
 
     async def _export(self):
         """Show the newest signed states: with them anybody can settle on chain."""
-        for channel in list(self.client.channels.values()):
-            state, sigs = channel.machine.current
-            self.console.event("export", params=channel.machine.params, state=state, sigs=sigs)
+        machines = [channel.machine for channel in self.client.channels.values()]
+        for machine in machines + self.client.settled():
+            state, sigs = machine.current
+            self.console.event("export", params=machine.params, state=state, sigs=sigs)
 
     async def _halt(self):
         self._stop.set()

@@ -92,8 +92,27 @@ def test_open_pay_close():
         kinds = [kind for kind, _ in bob.events]
         assert kinds == ["signed", "open"] + 3 * ["updated"] + ["closed", "concluded", "withdrawn"]
         bob.forget(theirs)
-        assert not bob.channels and not bob.store.keys()
+        assert not bob.channels and len(bob.store.keys()) == 1
+        assert bob.settled()[0].current == theirs.machine.current
         assert not alice.errors and not bob.errors
+
+    run(main())
+
+
+def test_the_states_of_the_last_settled_channels_are_kept():
+    async def main():
+        alice, bob = client(ALICE), client(BOB, seed=2)
+        ids = []
+        for _ in range(6):
+            mine, theirs = await channel(alice, bob, ((1, 0),))
+            await mine.pay(1)
+            await theirs.happened("withdrawn")
+            bob.forget(theirs)
+            ids.append(theirs.id)
+        found = bob.settled()
+        assert [machine.id for machine in found] == ids[2:]
+        assert all(machine.current.state.version == 1 for machine in found)
+        assert not client(BOB, store=bob.store).restore()
 
     run(main())
 

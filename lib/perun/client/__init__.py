@@ -15,11 +15,11 @@ import asyncio
 import os
 
 from perun.chain.ethereum import Ethereum
-from perun.channel import DOUBT_PEER, DOUBT_SERVICE, ProtocolError
+from perun.channel import DOUBT_PEER, DOUBT_SERVICE, FUNDING, ProtocolError
 from perun.channel.machine import begin
 from perun.client.handle import ChannelHandle, ClientError, Refused, TimedOut, until
 from perun.client.peer import Peer
-from perun.client.records import load_channel
+from perun.client.records import dump_channel, load_channel
 from perun.compat import borrowed, const
 from perun.link import LinkError
 from perun.model import Allocation
@@ -35,6 +35,7 @@ from perun.wire.messages import (
 
 _MAX_CHANNELS = const(16)
 _MAX_PEERS = const(8)
+_MAX_SETTLED = const(4)  # settled channels whose newest states stay in the store
 
 _OPENING = "perun.channel.opening"  # needed once per channel
 
@@ -211,11 +212,29 @@ class Client:
             self.on_error("on_event: " + repr(error))
 
     def forget(self, handle):
-        """Drop a channel that is settled, from memory and from the store."""
+        """Drop a channel that is settled.
+
+        Its newest state stays in the store until enough others have followed: that the money has
+        arrived is what the service says, and only the owner's wallet can tell.
+        """
         self.channels.pop(handle.id, None)
         self.contexts.remove(handle.id)
         handle.peer.contexts.remove(handle.id)
+        if handle.phase >= FUNDING:
+            kept = self._settled_keys()
+            number = int.from_bytes(kept[-1][1:], "big") + 1 if kept else 0
+            self.store.put(b"s" + number.to_bytes(4, "big"), dump_channel(handle.machine))
+            if len(kept) == _MAX_SETTLED:
+                self.store.delete(kept[0])
         self.store.delete(b"c" + handle.id)
+
+    def _settled_keys(self):
+        return sorted([key for key in self.store.keys() if key[:1] == b"s"])
+
+    def settled(self):
+        """The machines of the channels that were forgotten last, for their owner to look at."""
+        load = lambda key: load_channel(self.store.get(key), self.chain, self.account)
+        return [load(key) for key in self._settled_keys()]
 
     # -- what arrives ---------------------------------------------------------------------------
 

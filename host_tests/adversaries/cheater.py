@@ -183,7 +183,7 @@ class Cheater:
         }
 
 
-# -- what a stranger can do -------------------------------------------------------------------------
+# -- what a stranger can do -----------------------------------------------------------------------
 
 
 async def silent_before_hello(cheater: Cheater) -> None:

@@ -29,6 +29,11 @@ from protocol.adversary.world import BALANCES, MOST, World
 SIDES = st.sampled_from((0, 1))
 FUSES = st.sampled_from((None,) * 12 + (0, 1, 2, 3, 4, 5))
 OFTEN = st.sampled_from((True, True, True, True, False))
+ORDERS = st.sampled_from(("close", "checkpoint", "dispute"))
+PAYMENTS = ("all is well", "all is well", "delivered", "lost")
+NETWORK = ("deliver", "deliver", "deliver and keep", "lose", "replay")
+POWER = ("cut", "on", "on", "one link", "reluctant")
+ANSWERS = ("acc", "rej", "sync", "forged_sync")
 INDEX = st.integers(0, 30)
 NOW = st.sampled_from((True, True, False))  # whether it arrives at once
 TOTAL = sum(BALANCES)
@@ -39,7 +44,7 @@ class Adversary(RuleBasedStateMachine):
         liar=st.sampled_from((0, 1, 0, 1, None)),
         diligent=st.booleans(),
         open_already=st.sampled_from((True, True, True, False)),
-        calm=st.sampled_from((0, 10, 20)),
+        calm=st.sampled_from((0, 15, 40)),
     )
     def start(self, liar, diligent, open_already, calm):
         self.signed = {}  # version -> what the liar has signed with it, besides its device
@@ -63,32 +68,37 @@ class Adversary(RuleBasedStateMachine):
 
     # -- what owners do -------------------------------------------------------------------------
 
-    @rule(side=SIDES, amount=st.integers(0, MOST), fuse=FUSES, deliver=OFTEN)
-    def pay(self, side, amount, fuse, deliver):
+    @rule(side=SIDES, amount=st.integers(0, MOST), fuse=FUSES, how=st.sampled_from(PAYMENTS))
+    def pay(self, side, amount, fuse, how):
+        if how == "all is well":
+            self.repair()
         handle = self.handle(side)
         if handle and not handle._turn.locked() and handle.balance() >= amount:
-            self.order(side, handle.pay(amount), fuse, deliver)
+            self.world.spent[side] += amount
+            self.order(side, handle.pay(amount), fuse, how != "lost")
 
-    @rule(side=SIDES, fuse=FUSES, deliver=OFTEN, refused=st.booleans())
-    def close(self, side, fuse, deliver, refused):
-        handle = self.handle(side)
-        if handle and not handle._turn.locked():
-            self.world.devices[1 - side].allows = not refused
-            self.order(side, handle.close(), fuse, deliver)
-            self.world.devices[1 - side].allows = True
+    def repair(self):
+        """Everything works: what comes before and after is what matters."""
+        for side in (0, 1):
+            device = self.world.devices[side]
+            device.allows, device.fuse = True, None
+            self.world.services[side].start()
+            if device.client is None:
+                self.world.switch_on(side)
+            elif device.handle and device.handle.peer.connected:
+                continue
+            self.world.attach(side)
+        self.world.settle(70)  # the longest pause of a guardian
+        self.world.deliver_all()
 
-    @rule(side=SIDES)
-    def checkpoint(self, side):
+    @rule(side=SIDES, fuse=FUSES, deliver=OFTEN, refused=st.booleans(), what=ORDERS)
+    def order_something(self, side, fuse, deliver, refused, what):
         handle = self.handle(side)
-        if handle:
-            self.order(side, handle.checkpoint(), None, False)
-
-    @precondition(lambda self: self.stormy)
-    @rule(side=SIDES)
-    def dispute(self, side):
-        handle = self.handle(side)
-        if handle:
-            self.order(side, handle.dispute(), None, False)
+        if not handle or handle._turn.locked() or (what == "dispute" and not self.stormy):
+            return
+        self.world.devices[1 - side].allows = not refused
+        self.order(side, getattr(handle, what)(), fuse, deliver)
+        self.world.devices[1 - side].allows = True
 
     def order(self, side, work, fuse, deliver):
         async def run():
@@ -102,85 +112,49 @@ class Adversary(RuleBasedStateMachine):
         if deliver:
             self.world.deliver_all()
 
-    @rule(side=SIDES, allows=st.booleans())
-    def mood(self, side, allows):
-        self.world.devices[side].allows = allows
-
     # -- what the world does --------------------------------------------------------------------
 
-    @rule(side=SIDES, which=INDEX, again=st.booleans(), fuse=FUSES)
-    def deliver(self, side, which, again, fuse):
-        self.world.devices[side].fuse = fuse
-        self.world.deliver(side, which, again)
-
-    @rule()
-    def deliver_everything(self):
-        self.world.deliver_all()
-
-    @rule(side=SIDES)
-    def lose_everything(self, side):
-        self.world.network[side].clear()
-
-    @rule(side=SIDES, which=INDEX)
-    def replay(self, side, which):
-        log = self.world.log[side]
-        if log:
-            self.world.network[side].append(log[which % len(log)])
-
-    @rule(side=SIDES)
-    def cut_power(self, side):
-        self.world.devices[side].switch_off()
-
-    @rule(side=SIDES, fuse=FUSES, deliver=OFTEN)
-    def power(self, side, fuse, deliver):
-        device = self.world.devices[side]
-        if device.client is None:
-            self.world.switch_on(side)
-            device.fuse = fuse
-            self.reconnect(deliver)
-
-    @rule(deliver=OFTEN)
-    def reconnect(self, deliver):
-        for side in (0, 1):
-            self.world.attach(side)
-        if deliver:
-            self.world.deliver_all()
-
-    @rule(side=SIDES)
-    def reconnect_one(self, side):
-        self.world.attach(side)
-
-    @rule(payer=SIDES, amount=st.integers(0, MOST))
-    def trade(self, payer, amount):
-        """Everything works, a payment is made: what comes before and after is what matters."""
-        for side in (0, 1):
-            device = self.world.devices[side]
-            device.allows, device.fuse = True, None
-            self.world.services[side].start()
-            if device.client is None:
-                self.world.switch_on(side)
-            elif device.handle and device.handle.peer.connected:
-                continue
-            self.world.attach(side)
-        self.world.settle(70)
-        self.world.deliver_all()
-        self.pay(payer, amount, None, True)
-
-    @rule(side=SIDES, fuse=st.sampled_from((None, 0, 1, 2, 3)))
-    def kill_service(self, side, fuse):
-        if fuse is None:
-            self.world.services[side].kill()
+    @rule(side=SIDES, which=INDEX, fuse=FUSES, what=st.sampled_from(NETWORK))
+    def network(self, side, which, fuse, what):
+        world = self.world
+        if what == "lose":
+            world.network[side].clear()
+        elif what == "replay":
+            if world.log[side]:
+                world.network[side].append(world.log[side][which % len(world.log[side])])
         else:
-            self.world.services[side].fuse = fuse
+            world.devices[side].fuse = fuse
+            world.deliver(side, which, what == "deliver and keep")
 
-    @rule(side=SIDES)
-    def start_service(self, side):
-        self.world.services[side].start()
-        self.world.settle()
+    @rule(side=SIDES, fuse=FUSES, deliver=OFTEN, what=st.sampled_from(POWER))
+    def power(self, side, fuse, deliver, what):
+        world, device = self.world, self.world.devices[side]
+        if what == "cut":
+            device.switch_off()
+        elif what == "one link":
+            world.attach(side)
+        elif what == "reluctant":
+            device.allows = not device.allows
+        else:
+            if device.client is None:
+                world.switch_on(side)
+                device.fuse = fuse
+            for end in (0, 1):
+                world.attach(end)
+        if deliver:
+            world.deliver_all()
 
-    @rule(side=SIDES)
-    def lose_session(self, side):
-        self.world.services[side].hang_up()
+    @rule(side=SIDES, what=st.sampled_from(("kill", "hang up", "start", 0, 1, 2, 3)))
+    def service(self, side, what):
+        service = self.world.services[side]
+        if what == "kill":
+            service.kill()
+        elif what == "hang up":
+            service.hang_up()
+        elif what == "start":
+            service.start()
+        else:
+            service.fuse = what
         self.world.settle()
 
     @rule(seconds=st.sampled_from((1, 3, 12, 70, 300, 700)))
@@ -190,19 +164,14 @@ class Adversary(RuleBasedStateMachine):
     # -- what the adversary does ----------------------------------------------------------------
 
     @precondition(lambda self: self.stormy)
-    @rule(which=INDEX, final=st.booleans())
-    def register(self, which, final):
-        self.world.register(which, final)
-
-    @precondition(lambda self: self.stormy)
-    @rule()
-    def conclude(self):
-        self.world.conclude()
-
-    @precondition(lambda self: self.stormy)
-    @rule()
-    def loot(self):
-        self.world.loot()
+    @rule(which=INDEX, what=st.sampled_from(("register", "end", "conclude", "loot")))
+    def chain(self, which, what):
+        if what == "conclude":
+            self.world.conclude()
+        elif what == "loot":
+            self.world.loot()
+        else:
+            self.world.register(which, what == "end")
 
     @precondition(lambda self: self.lying)
     @rule(
@@ -224,42 +193,39 @@ class Adversary(RuleBasedStateMachine):
             self.world.inject(victim, ChannelUpdate(state, actor, sig), now)
 
     @precondition(lambda self: self.lying)
-    @rule(which=INDEX, good=st.booleans(), now=NOW)
-    def acknowledge(self, which, good, now):
-        """Sign, late or wrongly, something that the victim has signed."""
+    @rule(which=INDEX, step=st.integers(-1, 3), now=NOW, what=st.sampled_from(ANSWERS))
+    def answer(self, which, step, now, what):
+        """Sign late or wrongly what the victim has signed; refuse it; show what is old, what was
+        half-signed, or what nobody has signed."""
         victim = 1 - self.world.liar
+        message = getattr(self, "_" + what)(victim, which, step)
+        if message:
+            self.world.inject(victim, message, now)
+
+    def _acc(self, victim, which, step):
         known = list(self.world.loose[victim])
         if known:
             state = known[which % len(known)]
             wrong = state._replace(is_final=not state.is_final)
-            sig = self.sign(state if good else wrong)
-            self.world.inject(victim, ChannelUpdateAcc(state.id, state.version, sig), now)
+            return ChannelUpdateAcc(state.id, state.version, self.sign(state if step else wrong))
 
-    @precondition(lambda self: self.lying)
-    @rule(step=st.sampled_from((0, 0, 0, -1, 1)), now=NOW)
-    def refuse(self, step, now):
-        """Refuse what the victim has proposed, or something else."""
-        victim = 1 - self.world.liar
+    def _rej(self, victim, which, step):
         handle = self.handle(victim)
         if handle:
             staged = handle.machine.staged
-            version = max((staged.state.version if staged else handle.version) + step, 0)
-            self.world.inject(victim, ChannelUpdateRej(handle.id, version, "no"), now)
+            version = staged.state.version if staged and step else handle.version + max(step, 0)
+            return ChannelUpdateRej(handle.id, version, "no")
 
-    @precondition(lambda self: self.lying)
-    @rule(which=INDEX, step=st.integers(-1, 3), forged=st.booleans(), now=NOW)
-    def sync(self, which, step, forged, now):
-        """Show an old state, one that was half-signed, or one that nobody has signed."""
-        victim = 1 - self.world.liar
+    def _sync(self, victim, which, step):
         known = self.world.signed_by_both()
-        if forged:
-            state = self.next_state(victim, step, MOST, False, None)
-            if state:
-                sigs = [self.sign(state)] * 2
-                self.world.inject(victim, ChannelSync(3, Transaction(state, tuple(sigs))), now)
-        elif known:
+        if known:
             state, sigs = known[which % len(known)]
-            self.world.inject(victim, ChannelSync(3, Transaction(state, tuple(sigs))), now)
+            return ChannelSync(3, Transaction(state, tuple(sigs)))
+
+    def _forged_sync(self, victim, which, step):
+        state = self.next_state(victim, step, MOST, False, None)
+        if state:
+            return ChannelSync(3, Transaction(state, (self.sign(state), self.sign(state))))
 
     def next_state(self, victim, step, gain, final, odd):
         handle = self.handle(victim)

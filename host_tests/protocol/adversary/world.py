@@ -12,6 +12,7 @@ from typing import Any
 
 from adoption.chain import DISPUTE, Reverted
 from adoption.store.tables import FUNDING_DONE
+from perun.channel import FINAL, FUNDING
 from perun.client.handle import ClientError
 from perun.link import LinkError
 from perun.model import State
@@ -43,6 +44,7 @@ class World:
     log         all bodies that were ever sent to each side, for replays
     released    per side, version -> the state whose signature left it
     loose       per side, the signed states that its peer has seen
+    spent       per side, what its owner ordered to pay
     fixed       when the outcome was fixed: (state, per side what its owner may rely on)
     """
 
@@ -68,6 +70,7 @@ class World:
         self.released: tuple[dict[int, State], dict[int, State]] = ({}, {})
         self.loose: tuple[dict[State, bytes], dict[State, bytes]] = ({}, {})
         self.fixed: tuple[State, dict[int, list[State]]] | None = None
+        self.spent = [0, 0]
         self.params: Any = None
         self.contexts = Contexts()
         self.codec = Compact(self.contexts)
@@ -328,6 +331,7 @@ class World:
             for owner, sig in zip(_ACCOUNTS, sigs, strict=True):
                 assert sig and SWIFT.verify(owner.address, hashed, sig)
         mine = state.allocation.balances[0][side]
+        assert mine >= BALANCES[side] - self.spent[side], "money went without an order"
         for version, other in self.released[side].items():
             loss = mine - other.allocation.balances[0][side]
             if version > state.version:  # it may refute
@@ -344,6 +348,13 @@ class World:
             entry = self.services[side].disk[handle.id]
             assert entry.channel.held.state.version >= handle.watched
 
+    def _check_guarded(self, side: int) -> None:
+        """What a device has, its service has as well once they have met."""
+        handle = self.devices[side].handle
+        if handle is not None and FUNDING <= handle.phase <= FINAL:
+            entry = self.services[side].disk[handle.id]
+            assert entry.channel.held.state.version >= handle.version, "it was not handed over"
+
     def finish(self) -> None:
         """Power and services come back, the owners settle, time passes: count the money."""
         for side in (0, 1):
@@ -354,6 +365,7 @@ class World:
         self.pass_time(DURATION + 100)  # deposits are made, or nobody waits for them any more
         for side in self.honest:
             handle = self.devices[side].handle
+            self._check_guarded(side)
             if handle is not None and side in self._funded():
                 self.devices[side].spawn(_dispute(handle))
         self.settle()

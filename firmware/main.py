@@ -15,7 +15,7 @@ from perun.store import StoreError
 
 CONFIG = "config.json"
 STORE = "perun.journal"
-# While modules are loaded, collect after so many bytes: what stays must not lie between garbage.
+# Collect after so many bytes: what stays must not lie between garbage.
 _GARBAGE = const(4096)
 _LONGEST_PAUSE = const(30)  # seconds before a task that died again and again is started anew
 
@@ -66,7 +66,6 @@ class Device:
         await asyncio.sleep(0)  # all of them run once, which loads what they need
         if MICROPYTHON:
             gc.collect()
-            gc.threshold(-1)  # from now on when memory runs out: collecting takes time
         try:
             await self._stop.wait()
         finally:

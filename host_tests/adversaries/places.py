@@ -24,7 +24,7 @@ from perun.channel import Limits
 from perun.client import Client
 from perun.link import tcp
 from perun.model import ether
-from perun.store.journal import MemoryStore
+from perun.store.memory import MemoryStore
 
 PRICE = 1_000_003  # wei for a kWh
 SLICE = 100_001  # pays for 100 Wh

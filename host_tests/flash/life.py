@@ -29,7 +29,7 @@ from perun.client.peer import Peer
 from perun.client.records import load_channel
 from perun.link.memory import pair
 from perun.model import transfer
-from perun.store.journal import MemoryStore
+from perun.store.memory import MemoryStore
 from perun.wire.messages import (
     ChannelSync,
     ChannelUpdate,

@@ -16,7 +16,7 @@ from perun.channel import Limits
 from perun.client import Client
 from perun.link import tcp
 from perun.model import ether
-from perun.store.journal import MemoryStore
+from perun.store.memory import MemoryStore
 from worlds import NewWorld
 
 EXAMPLE = ROOT / "firmware" / "examples" / "earn.py"

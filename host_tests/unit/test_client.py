@@ -20,7 +20,7 @@ from perun.link import LinkError
 from perun.link.memory import pair
 from perun.model import transfer
 from perun.store import StoreError
-from perun.store.journal import MemoryStore
+from perun.store.memory import MemoryStore
 from perun.wire.messages import ChannelUpdateRej, LedgerChannelProposal, Ping
 from support import Random
 

@@ -16,7 +16,7 @@ from perun.client import Client
 from perun.client.handle import ClientError, Refused
 from perun.link.memory import pair
 from perun.model import transfer, with_balances
-from perun.store.journal import MemoryStore
+from perun.store.memory import MemoryStore
 from support import Random
 
 PRICE = 3500  # a kWh; 3.5 for a Wh

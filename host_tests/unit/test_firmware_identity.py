@@ -3,7 +3,7 @@
 import os
 
 import identity
-from perun.store.journal import MemoryStore
+from perun.store.memory import MemoryStore
 from support import raises
 
 

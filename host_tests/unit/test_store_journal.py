@@ -1,7 +1,8 @@
 import os
 
 from perun.store import StoreError
-from perun.store.journal import Journal, MemoryStore
+from perun.store.journal import Journal
+from perun.store.memory import MemoryStore
 from support import Random, raises
 
 PATH = "/tmp/uperun-journal-" + os.urandom(8).hex()

@@ -20,7 +20,7 @@ from perun.channel import Limits
 from perun.client import Client
 from perun.client.handle import ClientError
 from perun.link import LinkError, memory, serial, tcp
-from perun.store.journal import MemoryStore
+from perun.store.memory import MemoryStore
 
 from bench import conversation
 from bench.counter import Failed

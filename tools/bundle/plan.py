@@ -35,6 +35,11 @@ BUNDLES = {
         "perun.client.peer",
         "perun.client.records",
     ),
+    "perun.crypto.secp256k1": (
+        "perun.crypto._secp256k1_programs",
+        "perun.crypto._secp256k1_machine",
+        "perun.crypto.secp256k1",
+    ),
     "links": ("charger", "console", "links", "tariff"),
 }
 

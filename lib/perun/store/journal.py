@@ -236,29 +236,3 @@ class Journal:
         os.rename(temporary, self._path)
         self._file = _open(self._path)
         self._load()
-
-
-class MemoryStore:
-    """The same interface without a file: for tests, and for keys that need not last."""
-
-    def __init__(self):
-        self._values = {}
-
-    def keys(self):
-        """All keys that have a value."""
-        return list(self._values)
-
-    def get(self, key):
-        """The value of `key`, or None."""
-        return self._values.get(key)
-
-    def put(self, key, value):
-        """Store `value` under `key`."""
-        self._values[key] = value
-
-    def delete(self, key):
-        """Forget `key`."""
-        self._values.pop(key, None)
-
-    def close(self):
-        """Nothing to give back."""

@@ -46,11 +46,20 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    both = file_path.parent == UNIT and file_path.match("test_*.py")
-    alone = file_path.parent == FLASH and file_path.match("vm_*.py")
-    if both or alone:
+    if file_path.parent == UNIT and file_path.match("test_*.py"):
+        return UnitFile.from_parent(parent, path=file_path)
+    if only_vm(file_path) and not parent.session.isinitpath(file_path):
         return UnitFile.from_parent(parent, path=file_path)
     return None
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> Any:
+    """A file that is named on the command line is always a module for pytest: not these."""
+    return UnitFile.from_parent(parent, path=module_path) if only_vm(module_path) else None
+
+
+def only_vm(path: Path) -> bool:
+    return path.parent == FLASH and path.match("vm_*.py")
 
 
 class UnitFile(pytest.File):

@@ -162,7 +162,7 @@ def operands(randoms: random.Random) -> int:
     "operation",
     [
         *("MUL", "SQR", "WIDE", "SUB", "NEGATE", "MINUS", "ADD", "PLUS", "CARRY"),
-        *("REDUCE", "ODD", "SWAP", "CHECK"),
+        *("REDUCE", "ODD", "SWAP", "XOR", "CHECK"),
     ],
 )
 def test_operations_at_their_edges(arm: ArmKernel, operation: str) -> None:
@@ -191,6 +191,22 @@ def test_operations_at_their_edges(arm: ArmKernel, operation: str) -> None:
         assert memory[SLOT:] == expected[SLOT:]
 
 
+@pytest.mark.parametrize(
+    ("operation", "last", "most"),
+    [("MUL", "Z", 1900), ("SQR", 1, 1350), ("ADD", "Z", 110), ("SUB", "Z", 110)],
+)
+def test_cycles_of_operations(arm: ArmKernel, operation: str, last: str | int, most: int) -> None:
+    instruction = bytes([OPCODES[operation], SLOTS["X"], SLOTS["Y"]])
+    instruction += bytes([SLOTS[last] if isinstance(last, str) else last])
+    memory = memory_with({name: operands(random.Random(name)) for name in ("X", "Y", "Z")})
+    cycles = []
+    for times in (1, 11):
+        arm.cycles = 0
+        arm.run(instruction * times + bytes(4), 0, memory, bytes(machine.HEADER))
+        cycles.append(arm.cycles)
+    assert 0 < (cycles[1] - cycles[0]) / 10 < most
+
+
 @pytest.mark.parametrize(("order", "modulus"), [(0, P), (1, N)])
 def test_inverses(arm: ArmKernel, order: int, modulus: int) -> None:
     randoms = random.Random(modulus)
@@ -206,6 +222,7 @@ def test_inverses(arm: ArmKernel, order: int, modulus: int) -> None:
         assert slot(memory, "A") == pow(number, -1, modulus) if number else not slot(memory, "A")
         assert slot(memory, "B") == (1 << 256) - 1
     assert len(cycles) == 1, "an inverse takes the same time for every number"
+    assert cycles.pop() < 101_000
 
 
 def test_halves_of_scalars() -> None:

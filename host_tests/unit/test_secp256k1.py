@@ -406,6 +406,7 @@ def test_sign_takes_the_next_nonce():
         """The backend, but no nonce will do before the third."""
 
         nonces = []
+        keyed = bigint.keyed
 
         @classmethod
         def sign(cls, digest, secret, nonce):

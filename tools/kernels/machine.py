@@ -30,6 +30,7 @@ OPERATIONS = (
     "REDUCE",   # d = a modulo 2^256 - b, where a with the carry is less than twice that
     "ODD",      # d = d + 1 if d + a is even
     "SWAP",     # d = a with its bytes in reverse
+    "XOR",      # d = a ^ b, bit by bit
     "PICK",     # d, d + 1 = the point of this column of the digits a from the table b,
                 #   read so that time and addresses do not tell which
     "TAKE",     # the same, but faster
@@ -64,7 +65,7 @@ KEY_TEETH = 5
 STEPS_AT_ONCE = 16  # so many entries of a table share a division
 
 # P and N are followed by zeros: an inverse takes them as longer than they are.
-_CONSTANTS = "P BLANK N ZERO ONE SEVEN BETA B3 FOLD_P FOLD_N G1 G2 A1 A2 B1 KEY_OFFSET"
+_CONSTANTS = "P BLANK N ZERO ONE SEVEN BETA B3 FOLD_P FOLD_N G1 G2 A1 A2 B1 KEY_OFFSET IPAD OPAD"
 CONSTANTS = _CONSTANTS.split()
 _WORK = (
     *("BASE_OFFSET", "BX", "BY", "BZ", "BT"),  # kept from one signature to the next

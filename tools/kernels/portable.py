@@ -68,6 +68,8 @@ def run(  # noqa: C901 - a branch for each operation
             put(d, get(d) + ((get(d) + get(a) + 1) & 1))
         elif operation == "SWAP":
             put(d, int.from_bytes(get(a).to_bytes(SLOT, "big"), "little"))
+        elif operation == "XOR":
+            put(d, get(a) ^ get(b))
         elif operation in ("PICK", "TAKE"):
             source, at = (table, 0) if b else (memory, base)
             teeth, spacing = source[at], source[at + 1]

@@ -43,6 +43,9 @@ VALUES = {
     "B1": B1,
     # 2^L - 1 for the L digits of a half: see `split`
     "KEY_OFFSET": (1 << KEY_TEETH * spacing(KEY_TEETH)) - 1,
+    # HMAC, RFC 2104
+    "IPAD": int.from_bytes(b"\x36" * 32, "little"),
+    "OPAD": int.from_bytes(b"\x5c" * 32, "little"),
 }
 assert list(VALUES) == CONSTANTS
 
@@ -538,6 +541,15 @@ point_out:
 wipe:
     WIPE X LAST
     END
+# The block that a hash is keyed with for HMAC: T, T_ from the key T
+inner_key:
+    XOR T T IPAD
+    T_ = IPAD
+    END
+outer_key:
+    XOR T T OPAD
+    T_ = OPAD
+    END
 
 # r = V, s = E, digest D, big endian: D = D / s, E = r / s
 begin_verify:
@@ -584,30 +596,13 @@ SOURCE = FORMULAS + SCALARS + MULTIPLES + POINTS + COMBS + ECDSA
 ENTRIES = (
     *("multiple", "blind", "blind_plainly", "blind_randomly", "sum", "affine", "divide"),
     *("equation", "root", "flip", "comb", "tooth", "total", "settle_tooth", "last_tooth"),
-    *(
-        "less_tooth",
-        "next_steps",
-        "plus_double",
-        "less_double",
-        "entry",
-        "first_entry",
-        "settle_entry",
-    ),
-    *("begin_sign", "unlike", "finish_sign", "divide_sign"),
-    *(
-        "check_sign",
-        "other_sign",
-        "point_out",
-        "wipe",
-        "begin_verify",
-        "divide_verify",
-        "unlike_r",
-        "begin_recover",
-        "divide_recover",
-    ),
+    *("less_tooth", "next_steps", "plus_double", "less_double", "entry", "first_entry"),
+    *("settle_entry", "begin_sign", "unlike", "finish_sign", "divide_sign", "check_sign"),
+    *("other_sign", "point_out", "wipe", "inner_key", "outer_key", "begin_verify"),
+    *("divide_verify", "unlike_r", "begin_recover", "divide_recover"),
 )
 PUBLIC_SLOTS = (
-    *("KEY_OFFSET", "BASE_OFFSET", "BT", "R", "S", "D", "E", "V"),
+    *("KEY_OFFSET", "BASE_OFFSET", "BT", "T", "R", "S", "D", "E", "V"),
     *("DOUBLES", "STEPS", "KEY", "BASE"),
 )
 assert (SLOTS["TEETH"] - SLOTS["DOUBLES"], SLOTS["RATIOS"] - SLOTS["DOUBLES"]) == (12, 26)

@@ -271,6 +271,16 @@ def _integers(emit: Program) -> None:
         """)
     emit("""
         b next
+    XOR:
+        mov r5, #8
+    xor_word:
+        ldm r1!, {r3}
+        ldm r2!, {r4}
+        eor r3, r4
+        stm r0!, {r3}
+        sub r5, #1
+        bne xor_word
+        b next
     ODD:
         ldr r3, [r0, #0]
         ldr r4, [r1, #0]

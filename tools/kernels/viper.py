@@ -29,7 +29,7 @@ def source(bits: int) -> str:
         text += f"        {keyword} {test}:  # {names.replace(' ', ', ')}\n" + _indented(body, 3)
         keyword = "elif"
     text += _INVERT
-    parts = {"ROW": _row, "ADD": _add, "SUBTRACT": _subtract, "LOWER": _lower, "CLEAR": _clear}
+    parts = {"ROW": _row, "SUM": _sum, "LOWER": _lower, "CLEAR": _clear}
     text = _filled(text, **{name: part(bits) for name, part in parts.items()})
     # Lines for words of one size only
     text = re.sub(rf"^.*# not {bits}\n", "", text, flags=re.MULTILINE)
@@ -158,8 +158,8 @@ while j:
     if op <= $OP_WIDE:
         t = $POINTER(memory + $AT_SCRATCH)
         $CLEAR
-        i = $DIGITS
-        while i:
+        k = $DIGITS
+        while k:
             v = uint(a[0])
             u = uint(0)
             $ROW
@@ -169,8 +169,9 @@ while j:
             t = $POINTER(int(t) - 32 + $DIGIT_BYTES)  # not 64
             t = $POINTER(int(t) + $DIGIT_BYTES)  # not 32
             a = $POINTER(int(a) + $DIGIT_BYTES)
-            i -= 1
+            k -= 1
         a = $POINTER(int(t) - $SLOT)
+        i = 0
         if op == $OP_WIDE:
             while i < $TWO_DIGITS:
                 d[i] = a[i]
@@ -194,25 +195,25 @@ while j:
                 d[i + 3] = c  # not 64
                 q = c >> 16  # not 64
                 i += 1  # not 64
-    elif op <= $OP_MINUS:
-        if op == $OP_NEGATE:
-            b = d
-            a = $POINTER(memory + $AT_ZERO)
-            if not ptr8(memory)[$NEGATIVE]:
-                b = a
-                a = d
-        c = 0
-        $SUBTRACT
-        d = $POINTER(int(d) - 32)  # not 64
-        if op != $OP_MINUS:
-            q = c
     else:
-        if op != $OP_CARRY:
-            carry = 0
-        $ADD
+        k = 1
+        c = 0
+        if op <= $OP_MINUS:
+            k = 0 - 1
+            if op == $OP_NEGATE:
+                b = d
+                a = $POINTER(memory + $AT_ZERO)
+                if not ptr8(memory)[$NEGATIVE]:
+                    b = a
+                    a = d
+        elif op == $OP_CARRY:
+            c = carry
+        $SUM
         d = $POINTER(int(d) - 32)  # not 64
-        if op == $OP_ADD:
-            q = carry
+        if op >= $OP_PLUS:
+            carry = c
+        elif op != $OP_MINUS:
+            q = c
     while q:
         c = q * 977 + d[0]
         d[0] = c
@@ -238,15 +239,11 @@ def _eights(bits: int, line: str, pointers: str) -> str:
     if bits == 64:
         return text
     steps = "".join(f"{name} = ptr16(int({name}) + 16)\n" for name in pointers)
-    return "k = 2\nwhile k:\n" + _indented(text + steps + "k -= 1\n", 1)
+    return "i = 2\nwhile i:\n" + _indented(text + steps + "i -= 1\n", 1)
 
 
-def _add(bits: int) -> str:
-    return _eights(bits, "carry += a[$i] + b[$i]\nd[$i] = carry\ncarry >>= $DIGIT\n", "abd")
-
-
-def _subtract(bits: int) -> str:
-    return _eights(bits, "c += a[$i] - b[$i]\nd[$i] = c\nc >>= $DIGIT\n", "abd")
+def _sum(bits: int) -> str:
+    return _eights(bits, "c += a[$i] + b[$i] * k\nd[$i] = c\nc >>= $DIGIT\n", "abd")
 
 
 def _row(bits: int) -> str:
@@ -477,6 +474,7 @@ _BODIES = {
     "UNLESS": _TABLE_COLUMNS + _JUMP.format("ptr8(memory)[$COLUMN] >= i", 2),
     "REDUCE": _REDUCE,
     "SWAP": _SWAP,
+    "XOR": "i = 0\nwhile i < $DIGITS:\n    d[i] = a[i] ^ b[i]\n    i += 1\n",
     "ODD": _ODD,
     "CHECK": _CHECK,
     "WIPE": _WIPE,

@@ -12,6 +12,8 @@ the same for every scalar; yet nothing here runs in constant time, for the integ
 virtual machine do not.
 """
 
+import hashlib
+
 from perun.compat import const
 
 NAME = "bigint"
@@ -67,6 +69,12 @@ def sign(digest, secret, nonce):
         s = _N - s
         v = 55 - v
     return _bytes(r) + _bytes(s) + bytes((v,))
+
+
+def keyed(key, outer):
+    """A SHA-256 that has taken the inner or the outer key of HMAC."""
+    mask = 0x5C if outer else 0x36
+    return hashlib.sha256(bytes([byte ^ mask for byte in key]) + bytes((mask,)) * 32)
 
 
 def recover(digest, signature):

@@ -42,23 +42,26 @@ _CHECK_SIGN = const(1420)
 _OTHER_SIGN = const(1472)
 _POINT_OUT = const(1488)
 _WIPE = const(1500)
-_BEGIN_VERIFY = const(1508)
-_DIVIDE_VERIFY = const(1532)
-_UNLIKE_R = const(1560)
-_BEGIN_RECOVER = const(1572)
-_DIVIDE_RECOVER = const(1596)
+_INNER_KEY = const(1508)
+_OUTER_KEY = const(1520)
+_BEGIN_VERIFY = const(1532)
+_DIVIDE_VERIFY = const(1556)
+_UNLIKE_R = const(1584)
+_BEGIN_RECOVER = const(1596)
+_DIVIDE_RECOVER = const(1620)
 _AT_KEY_OFFSET = const(16)
-_AT_BASE_OFFSET = const(17)
-_AT_BT = const(21)
-_AT_R = const(42)
-_AT_S = const(43)
-_AT_D = const(44)
-_AT_E = const(45)
-_AT_V = const(46)
-_AT_DOUBLES = const(54)
-_AT_STEPS = const(66)
-_AT_KEY = const(93)
-_AT_BASE = const(126)
+_AT_BASE_OFFSET = const(19)
+_AT_BT = const(23)
+_AT_T = const(33)
+_AT_R = const(44)
+_AT_S = const(45)
+_AT_D = const(46)
+_AT_E = const(47)
+_AT_V = const(48)
+_AT_DOUBLES = const(56)
+_AT_STEPS = const(68)
+_AT_KEY = const(95)
+_AT_BASE = const(128)
 # (end of what tools/kernels writes)
 
 _P = b"\xff" * 27 + b"\xfe\xff\xff\xfc\x2f"
@@ -102,6 +105,7 @@ class Curve:
         view = memoryview(self._memory)
         self._base = view[(_AT_BASE << 5) - _HEADER :]
         self._once = view[(_AT_KEY << 5) - _HEADER : (_AT_BASE << 5) - _SLOT]
+        self._key_block = view[_AT_T << 5 : (_AT_T << 5) + 64]
         self._blinded = False
         at = 0
         slot = _SLOT
@@ -153,6 +157,12 @@ class Curve:
             return None
         return signature + bytes((v,))
 
+    def keyed(self, key, outer):
+        """A SHA-256 that has taken the inner or the outer key of HMAC."""
+        self._put(_AT_T, key)
+        self._run(_OUTER_KEY if outer else _INNER_KEY)
+        return hashlib.sha256(self._key_block)
+
     def recover(self, digest, signature):
         """The public key that made a strict signature, or None."""
         self._begin(_BEGIN_RECOVER, _DIVIDE_RECOVER, digest, signature)
@@ -187,7 +197,9 @@ class Curve:
 
     def _put(self, slot, data, start=0):
         slot <<= 5
-        self._memory[slot : slot + 32] = data[start : start + 32]
+        if len(data) > 32:
+            data = data[start : start + 32]
+        self._memory[slot : slot + 32] = data
 
     def _odd(self):
         """The lowest bit of the y that a program has left in S."""

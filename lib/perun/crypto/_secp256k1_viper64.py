@@ -49,7 +49,7 @@ def run(t: ptr32, u: uint, buffer: ptr8, table: ptr8) -> int:
                 j -= 1
                 q = 0
                 if op <= 3:
-                    t = ptr32(memory + 1536)
+                    t = ptr32(memory + 1600)
                     t[0] = 0
                     t[1] = 0
                     t[2] = 0
@@ -58,8 +58,8 @@ def run(t: ptr32, u: uint, buffer: ptr8, table: ptr8) -> int:
                     t[5] = 0
                     t[6] = 0
                     t[7] = 0
-                    i = 8
-                    while i:
+                    k = 8
+                    while k:
                         v = uint(a[0])
                         u = uint(0)
                         u = v * b[0] + t[0] + (u >> 32)
@@ -81,8 +81,9 @@ def run(t: ptr32, u: uint, buffer: ptr8, table: ptr8) -> int:
                         t[8] = u >> 32
                         t = ptr32(int(t) + 4)
                         a = ptr32(int(a) + 4)
-                        i -= 1
+                        k -= 1
                     a = ptr32(int(t) - 32)
+                    i = 0
                     if op == 3:
                         while i < 16:
                             d[i] = a[i]
@@ -106,69 +107,47 @@ def run(t: ptr32, u: uint, buffer: ptr8, table: ptr8) -> int:
                         u = (u >> 32) + t[7] * 977 + a[7] + t[6]
                         d[7] = u
                         q = int(u >> 32) + t[7]
-                elif op <= 6:
-                    if op == 5:
-                        b = d
-                        a = ptr32(memory + 128)
-                        if not ptr8(memory)[3]:
-                            b = a
-                            a = d
+                else:
+                    k = 1
                     c = 0
-                    c += a[0] - b[0]
+                    if op <= 6:
+                        k = 0 - 1
+                        if op == 5:
+                            b = d
+                            a = ptr32(memory + 128)
+                            if not ptr8(memory)[3]:
+                                b = a
+                                a = d
+                    elif op == 9:
+                        c = carry
+                    c += a[0] + b[0] * k
                     d[0] = c
                     c >>= 32
-                    c += a[1] - b[1]
+                    c += a[1] + b[1] * k
                     d[1] = c
                     c >>= 32
-                    c += a[2] - b[2]
+                    c += a[2] + b[2] * k
                     d[2] = c
                     c >>= 32
-                    c += a[3] - b[3]
+                    c += a[3] + b[3] * k
                     d[3] = c
                     c >>= 32
-                    c += a[4] - b[4]
+                    c += a[4] + b[4] * k
                     d[4] = c
                     c >>= 32
-                    c += a[5] - b[5]
+                    c += a[5] + b[5] * k
                     d[5] = c
                     c >>= 32
-                    c += a[6] - b[6]
+                    c += a[6] + b[6] * k
                     d[6] = c
                     c >>= 32
-                    c += a[7] - b[7]
+                    c += a[7] + b[7] * k
                     d[7] = c
                     c >>= 32
-                    if op != 6:
+                    if op >= 8:
+                        carry = c
+                    elif op != 6:
                         q = c
-                else:
-                    if op != 9:
-                        carry = 0
-                    carry += a[0] + b[0]
-                    d[0] = carry
-                    carry >>= 32
-                    carry += a[1] + b[1]
-                    d[1] = carry
-                    carry >>= 32
-                    carry += a[2] + b[2]
-                    d[2] = carry
-                    carry >>= 32
-                    carry += a[3] + b[3]
-                    d[3] = carry
-                    carry >>= 32
-                    carry += a[4] + b[4]
-                    d[4] = carry
-                    carry >>= 32
-                    carry += a[5] + b[5]
-                    d[5] = carry
-                    carry >>= 32
-                    carry += a[6] + b[6]
-                    d[6] = carry
-                    carry >>= 32
-                    carry += a[7] + b[7]
-                    d[7] = carry
-                    carry >>= 32
-                    if op == 7:
-                        q = carry
                 while q:
                     c = q * 977 + d[0]
                     d[0] = c
@@ -183,18 +162,18 @@ def run(t: ptr32, u: uint, buffer: ptr8, table: ptr8) -> int:
                         i += 1
                 a = d
                 b = d
-        elif op == 20:  # CALL
+        elif op == 21:  # CALL
             ptr16(memory)[3] = here - code
             i = ptr8(here - 3)[0]
             if ptr8(memory)[2]:
                 i = ptr8(here - 2)[0]
             here = code + 4 * i
-        elif op == 21:  # RETURN
+        elif op == 22:  # RETURN
             here = code + ptr16(memory)[3]
-        elif op == 16:  # NEXT
+        elif op == 17:  # NEXT
             ptr8(memory)[4] = ptr8(memory)[4] - 1
-        elif op == 13 or op == 14:  # PICK, TAKE
-            k = memory + 4028
+        elif op == 14 or op == 15:  # PICK, TAKE
+            k = memory + 4092
             if ptr8(here - 1)[0]:
                 k = int(table)
             q = ptr8(k)[0]
@@ -215,17 +194,17 @@ def run(t: ptr32, u: uint, buffer: ptr8, table: ptr8) -> int:
             while i < 16:
                 d[i] = a[i]
                 i += 1
-        elif op == 18 or op == 19:  # LOOP, JUMP
-            if op == 19 or ptr8(memory)[4]:
+        elif op == 19 or op == 20:  # LOOP, JUMP
+            if op == 20 or ptr8(memory)[4]:
                 i = ptr8(here - 3)[0]
                 here += 4 * ((i ^ 128) - 129)
-        elif op == 15:  # COLUMNS
-            i = ptr8(memory + 4028)[1]
+        elif op == 16:  # COLUMNS
+            i = ptr8(memory + 4092)[1]
             if ptr8(here - 3)[0]:
                 i = table[1]
             ptr8(memory)[4] = i
-        elif op == 17:  # UNLESS
-            i = ptr8(memory + 4028)[1]
+        elif op == 18:  # UNLESS
+            i = ptr8(memory + 4092)[1]
             if ptr8(here - 3)[0]:
                 i = table[1]
             if ptr8(memory)[4] >= i:
@@ -254,6 +233,11 @@ def run(t: ptr32, u: uint, buffer: ptr8, table: ptr8) -> int:
                 ptr8(d)[i] = ptr8(a)[31 - i]
                 ptr8(d)[31 - i] = c
                 i += 1
+        elif op == 13:  # XOR
+            i = 0
+            while i < 8:
+                d[i] = a[i] ^ b[i]
+                i += 1
         elif op == 11:  # ODD
             u = uint((d[0] + a[0] + 1) & 1)
             i = 0
@@ -262,13 +246,13 @@ def run(t: ptr32, u: uint, buffer: ptr8, table: ptr8) -> int:
                 d[i] = u
                 u >>= 32
                 i += 1
-        elif op == 22:  # CHECK
+        elif op == 23:  # CHECK
             i = 0
             while i < 8:
                 if d[i]:
                     ptr8(memory)[5] = 1
                 i += 1
-        elif op == 23:  # WIPE
+        elif op == 24:  # WIPE
             i = int(a) - int(d) + 32
             while i:
                 i -= 1
@@ -285,8 +269,8 @@ def invert(b: ptr32, order: int):
     if order:
         m = ptr32(int(b) + 96)
         inverse = 175591105
-    f = ptr32(int(b) + 1536 + 4)
-    a = ptr32(int(b) + 1120)
+    f = ptr32(int(b) + 1600 + 4)
+    a = ptr32(int(b) + 1184)
     i = 8
     while i >= 0:
         f[i] = m[i]
@@ -356,7 +340,7 @@ def invert(b: ptr32, order: int):
             md = (fu & h) + (fv & k)
             me = (gu & h) + (gv & k)
     # f is 1 or -1, and d, with its sign, the inverse
-    a = ptr32(int(f) + 1120 - 1536 - 4)
+    a = ptr32(int(f) + 1184 - 1600 - 4)
     k = 0 - (f[8] >> 31)
     j = 2
     while j:

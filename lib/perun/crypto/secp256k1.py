@@ -7,7 +7,6 @@ This module has what no backend should repeat: the checks of everything that com
 nonces of RFC 6979. A backend computes on arguments that have passed them (README.md).
 """
 
-import hashlib
 import sys
 
 from perun.compat import MICROPYTHON, native_module
@@ -156,34 +155,19 @@ def _nonces(digest, secret, entropy=b""):
         value = _hmac(key, value)
 
 
-_pad = bytearray(64)
-
-
 def _hmac(key, *parts):
     """HMAC-SHA256 under a key of 32 bytes, which is half a block of the hash."""
-    inner = _keyed(key, 0x36)
+    inner = _backend.keyed(key, False)
     for part in parts:
         inner.update(part)
-    outer = _keyed(key, 0x5C)
+    outer = _backend.keyed(key, True)
     outer.update(inner.digest())
     return outer.digest()
 
 
-def _keyed(key, mask):
-    for i in range(32):
-        _pad[i] = key[i] ^ mask
-        _pad[i + 32] = mask
-    state = hashlib.sha256(_pad)
-    for i in range(32):
-        _pad[i] = 0
-    return state
-
-
 def _wipe(data):
-    """Overwrite bytes that nobody else has, where the machine allows it."""
+    """Overwrite 32 bytes that nobody else has, where the machine allows it."""
     if MICROPYTHON:
         import uctypes
 
-        view = uctypes.bytearray_at(uctypes.addressof(data), len(data))
-        for i in range(len(data)):
-            view[i] = 0
+        uctypes.bytearray_at(uctypes.addressof(data), 32)[:] = _ZERO

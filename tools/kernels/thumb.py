@@ -326,6 +326,26 @@ def _integers(emit: Program) -> None:
     """)
 
 
+_MASKED_ENTRY = """
+    cmp r0, #1
+    sbc r2, r2
+    sub r0, #1
+    ldm r1!, {r3}
+    and r3, r2
+    orr r4, r3
+    ldm r1!, {r3}
+    and r3, r2
+    orr r5, r3
+    ldm r1!, {r3}
+    and r3, r2
+    orr r6, r3
+    ldm r1!, {r3}
+    and r3, r2
+    orr r7, r3
+    add r1, #48
+"""
+
+
 def _pick(emit: Program) -> None:
     emit(f"""
     TAKE:
@@ -357,22 +377,9 @@ def _pick(emit: Program) -> None:
         mov r6, #0
         mov r7, #0
     pick_entry:
-        cmp r0, #1
-        sbc r2, r2
-        sub r0, #1
-        ldm r1!, {{r3}}
-        and r3, r2
-        orr r4, r3
-        ldm r1!, {{r3}}
-        and r3, r2
-        orr r5, r3
-        ldm r1!, {{r3}}
-        and r3, r2
-        orr r6, r3
-        ldm r1!, {{r3}}
-        and r3, r2
-        orr r7, r3
-        add r1, #48
+    """)
+    emit(_MASKED_ENTRY * 4)
+    emit(f"""
         cmp r1, r8
         bne pick_entry
         mov r0, r9

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from contracts.toolchain import ROOT
+from demo.device import HEAP
 from demo.story import Story
 from demo.world import World
 
@@ -26,12 +27,13 @@ def environment() -> dict[str, str]:
 
 @pytest.fixture
 async def new_world(tmp_path: Path) -> AsyncIterator[NewWorld]:
-    """A function that sets up a world; car: settings of the car. It ends with the test."""
+    """A function that sets up a world; heap: of each device; car: settings of the car. It ends
+    with the test."""
     async with AsyncExitStack() as stack:
 
-        async def make(**car: Any) -> World:
+        async def make(heap: str = HEAP, **car: Any) -> World:
             story = Story("test", "", print)
-            world = World(tmp_path / "world", story, car=car)
+            world = World(tmp_path / "world", story, heap, car=car)
             await stack.enter_async_context(world)
             return world
 

@@ -209,7 +209,8 @@ ATTACKS: tuple[Attack, ...] = (
 
 
 async def test_station_lives_on(new_world: NewWorld) -> None:
-    world = await new_world(close_when_charged=False)
+    # Every stranger who is listened to costs memory: a little more than the demonstration has.
+    world = await new_world("208k", close_when_charged=False)
     await base.connect(world)
     payments = await base.charge(world, 200)
     for attack in ATTACKS:

@@ -366,19 +366,19 @@ def test_a_payment_is_made_up_for_when_the_doubts_end():
 
 
 def test_nothing_is_signed_when_the_store_fails():
-    async def main():
+    async def main(error, text):
         alice, bob = client(ALICE), client(BOB, seed=2)
         mine, theirs = await channel(alice, bob)
 
-        def full(key, value):
-            raise StoreError("store: cannot write: full")
+        def fail(key, value):
+            raise error
 
         sent = []
-        bob.store.put = full
+        bob.store.put = fail
         theirs.peer.send = sent.append
         paying = asyncio.create_task(mine.pay(10))
         await soon(lambda: theirs.failed)
-        assert not sent and "full" in bob.errors[-1]
+        assert not sent and text in bob.errors[-1]
         await fails(theirs.pay(1), ClientError, "frozen")
         paying.cancel()
         try:
@@ -386,7 +386,8 @@ def test_nothing_is_signed_when_the_store_fails():
         except asyncio.CancelledError:
             pass
 
-    run(main())
+    run(main(StoreError("store: cannot write: full"), "full"))
+    run(main(MemoryError("allocating 375 bytes"), "MemoryError"))
 
 
 def test_a_dispute_stops_payments():

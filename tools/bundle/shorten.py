@@ -1,9 +1,9 @@
-"""Names that nobody reads on a device: parameters, and what a class keeps in `self._name`.
+"""Names that nobody reads on a device: parameters, and what is private to a class: `self._name`.
 
 MicroPython keeps every name once, for ever, and with it the names of parameters, although callers
-give them by position. So they get names that all functions and classes share. What may be read in
-a traceback or used by an application stays: functions, methods, public attributes, parameters with
-a default or given by name anywhere.
+give them by position. So they get names that all functions and classes share. What an application
+may use stays: functions, public methods and attributes, parameters with a default or given by name
+anywhere.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from bundle.world import BundleError, Function, bindings
 
-_SHORT = [f"_{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_SHORT = [f"_{a}" for a in _LETTERS] + [f"_{a}{b}" for a in "ab" for b in _LETTERS]
 
 
 class Kept(NamedTuple):
@@ -112,20 +113,32 @@ def _is_own(node: ast.Attribute) -> bool:
 
 
 def _shorten_attributes(family: list[ast.ClassDef], stays: frozenset[str]) -> None:
-    methods = {name for cls in family for name, _ in bindings(cls.body)}
-    nodes = [
+    uses = [
         node
         for cls in family
         for node in ast.walk(cls)
         if isinstance(node, ast.Attribute) and _is_own(node)
     ]
+    methods = [node for cls in family for node in cls.body if isinstance(node, Function)]
+    # What else a class body binds or names (a constant, an alias) is left as it is.
+    plain = {
+        node.id
+        for cls in family
+        for statement in cls.body
+        if not isinstance(statement, Function)
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Name)
+    }
+    plain |= {name for cls in family for name, node in bindings(cls.body) if node not in methods}
     names = sorted(
-        {node.attr for node in nodes if node.attr[0] == "_" and node.attr[:2] != "__"}
-        - methods
+        {name for name in {node.attr for node in uses} if name[0] == "_" and name[:2] != "__"}
+        - plain
         - stays
     )
     if len(names) > len(_SHORT):
-        raise BundleError(f"{family[0].name} and its relatives have too many attributes")
+        raise BundleError(f"{family[0].name} and its relatives have too many private names")
     short = dict(zip(names, _SHORT, strict=False))
-    for node in nodes:
+    for node in uses:
         node.attr = short.get(node.attr, node.attr)
+    for method in methods:
+        method.name = short.get(method.name, method.name)

@@ -16,7 +16,7 @@ from demo.processes import Died
 
 MICROPYTHON = BUILD / "venv" / "bin" / "micropython"
 MODULES = BUILD / "mpy" / "x64"
-HEAP = "240k"
+HEAP = "192k"
 
 Event = dict[str, Any]
 

@@ -132,7 +132,11 @@ class Client:
         """What a listener calls with each incoming link: as connect(), but errors are reported."""
         try:
             await self.connect(link)
-        except (LinkError, MemoryError) as error:  # a crowd at the door must not end the device
+        except (
+            LinkError,
+            ClientError,
+            MemoryError,
+        ) as error:  # a crowd at the door must not end the device
             self.on_error(str(error))
 
     def _forget_a_peer(self):

@@ -254,10 +254,10 @@ class ChannelHandle:
     def _persist(self):
         try:
             self.client.store.put(b"c" + self.id, dump_channel(self.machine))
-        except StoreError as error:
+        except Exception as error:  # no memory for the record is as bad as no room on the flash
             self.failed = error
             self._changed.set()
-            raise ClientError(str(error))
+            raise ClientError(str(error) if isinstance(error, StoreError) else repr(error))
 
     async def _send(self, message):
         try:

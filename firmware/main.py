@@ -157,7 +157,14 @@ class Device:
         machines = [channel.machine for channel in self.client.channels.values()]
         for machine in machines + self.client.settled():
             state, sigs = machine.current
-            self.console.event("export", params=machine.params, state=state, sigs=sigs)
+            channel = self.client.channels.get(machine.id)
+            self.console.event(
+                "export",
+                params=machine.params,
+                state=state,
+                sigs=sigs,
+                receipt=channel and channel.receipt,
+            )
 
     async def _halt(self):
         self._stop.set()

@@ -21,6 +21,7 @@ from perun.link.memory import pair
 from perun.model import transfer
 from perun.store import StoreError
 from perun.store.memory import MemoryStore
+from perun.wire.service_messages import Receipt
 from perun.wire.messages import ChannelUpdateRej, LedgerChannelProposal, Ping
 from support import Random
 
@@ -363,6 +364,26 @@ def test_a_payment_is_made_up_for_when_the_doubts_end():
         assert restored.machine.current == mine.machine.current and restored.balance() == 60
 
     run(main())
+
+
+def test_receipts_outlive_a_restart():
+    async def main():
+        alice, bob = client(ALICE), client(BOB, seed=2)
+        _, theirs = await channel(alice, bob)
+        receipt = Receipt(7, theirs.id, 0, b"\x44" * 32, b"\x31" * 65)
+        theirs.is_watched(theirs.state, receipt, True)
+        theirs.is_watched(theirs.state, replace_request(receipt, 8))
+        assert theirs.receipt.request == 8
+        again = client(BOB, seed=4, store=bob.store)
+        assert again.restore()[0].receipt == receipt
+        again.forget(again.channels[theirs.id])
+        assert not [key for key in bob.store.keys() if key[:1] == b"r"]
+
+    run(main())
+
+
+def replace_request(receipt, request):
+    return Receipt(request, *receipt[1:])
 
 
 def test_nothing_is_signed_when_the_store_fails():

@@ -91,7 +91,10 @@ class Client:
             if key[:1] == b"c":
                 machine = load_channel(self.store.get(key), self.chain, self.account)
                 machine.doubts = doubts
-                self._adopt(machine)
+                handle = self._adopt(machine)
+                receipt = self.store.get(b"r" + machine.id)
+                if receipt:
+                    handle.receipt = Compact(Contexts()).decode(receipt)
         return list(self.channels.values())
 
     # -- links --------------------------------------------------------------------------------
@@ -231,6 +234,7 @@ class Client:
             if len(kept) == _MAX_SETTLED:
                 self.store.delete(kept[0])
         self.store.delete(b"c" + handle.id)
+        self.store.delete(b"r" + handle.id)
 
     def _settled_keys(self):
         return sorted([key for key in self.store.keys() if key[:1] == b"s"])

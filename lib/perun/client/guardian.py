@@ -183,8 +183,9 @@ class Guardian:
         params = None if handle.id in self._known else machine.params
         self._busy = handle
         try:
-            await session.watch(machine.index, params, transaction, state_hash, auths)
-            handle.is_watched(transaction.state)
+            receipt = await session.watch(machine.index, params, transaction, state_hash, auths)
+            # What goes with an authorization is rare enough to be worth a write.
+            handle.is_watched(transaction.state, receipt, authorize)
             self._known.add(handle.id)
         except ServiceError as error:
             if error.code == ERROR_UNKNOWN_CHANNEL and params is None:

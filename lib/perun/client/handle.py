@@ -22,6 +22,7 @@ from perun.compat import const
 from perun.link import LinkError
 from perun.model import transfer, with_balances
 from perun.store import StoreError
+from perun.wire.compact import Compact, Contexts
 from perun.wire.messages import ChannelSync
 
 _RETRIES = const(3)
@@ -65,6 +66,7 @@ class ChannelHandle:
         self.machine = machine
         self.peer = peer
         self.watched = -1  # newest version for which the service gave a receipt
+        self.receipt = None  # the newest Receipt: the service's word that it holds that version
         self._guarded = self._own(machine.current.state)  # the own balances in that version
         self.registered = None  # (version, timeout) of a dispute on chain
         self.failed = None  # the store's error: nothing is signed any more
@@ -253,11 +255,22 @@ class ChannelHandle:
 
     def _persist(self):
         try:
-            self.client.store.put(b"c" + self.id, dump_channel(self.machine))
+            data = dump_channel(self.machine)
         except Exception as error:  # no memory for the record is as bad as no room on the flash
-            self.failed = error
-            self._changed.set()
-            raise ClientError(str(error) if isinstance(error, StoreError) else repr(error))
+            self._freeze(error)
+        self._store(b"c", data)
+
+    def _store(self, kind, data):
+        """Keep something of this channel in the store, or sign nothing any more."""
+        try:
+            self.client.store.put(kind + self.id, data)
+        except Exception as error:
+            self._freeze(error)
+
+    def _freeze(self, error):
+        self.failed = error
+        self._changed.set()
+        raise ClientError(str(error) if isinstance(error, StoreError) else repr(error))
 
     async def _send(self, message):
         try:
@@ -268,10 +281,14 @@ class ChannelHandle:
     def _own(self, state):
         return [row[self.index] for row in state.allocation.balances]
 
-    def is_watched(self, state):
-        """The service holds this state."""
+    def is_watched(self, state, receipt=None, keep=False):
+        """The service holds this state. receipt: its Receipt; keep: store it, as evidence."""
         self.watched = state.version
         self._guarded = self._own(state)
+        if receipt:
+            self.receipt = receipt
+            if keep:
+                self._store(b"r", Compact(Contexts()).encode(receipt))
 
     def _unwatched_too_much(self, state):
         """Whether more than the owner allows would rest on states that the service lacks."""

@@ -60,7 +60,7 @@ class Station:
             },
             "console": "json",
         }
-        # One station for all cheaters: it keeps more channels and evidence than the demonstration's.
+        # One station for all cheaters: it keeps more evidence than the demonstration's.
         self.device = Device("station", directory, config, "240k")
 
     @property

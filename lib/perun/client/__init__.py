@@ -233,8 +233,9 @@ class Client:
             self.store.put(b"s" + number.to_bytes(4, "big"), dump_channel(handle.machine))
             if len(kept) == _MAX_SETTLED:
                 self.store.delete(kept[0])
+        if handle.receipt:
+            self.store.delete(b"r" + handle.id)
         self.store.delete(b"c" + handle.id)
-        self.store.delete(b"r" + handle.id)
 
     def _settled_keys(self):
         return sorted([key for key in self.store.keys() if key[:1] == b"s"])

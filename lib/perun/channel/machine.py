@@ -286,9 +286,7 @@ class Channel:
             raise ProtocolError(reason)
         if self.staged and self.staged.state == state:  # both propose the very same
             self.confirmed = version
-            effects = self._commit(state, self.staged.sig, update.sig)
-            effects.insert(1, self._acc(self.current))
-            return effects
+            return self._countersign(update, self.staged.sig)
         try:
             check_transition(self.current.state, state, update.actor, version)
         except RuleError as error:
@@ -309,7 +307,11 @@ class Channel:
     def accept(self):
         """The application agrees to the pending update: sign it."""
         update = self._take_pending()
-        effects = self._commit(update.state, self._sign(update.state), update.sig)
+        return self._countersign(update, self._sign(update.state))
+
+    def _countersign(self, update, own):
+        """The peer's update counts; the own signature goes out once that is stored."""
+        effects = self._commit(update.state, own, update.sig)
         effects.insert(1, self._acc(self.current))
         return effects
 

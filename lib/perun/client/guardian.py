@@ -105,8 +105,7 @@ class Guardian:
             link = None
             try:
                 link = await self._dial()
-                await self._serve(link)
-                pause = _FIRST_PAUSE
+                await self._serve(link)  # ends with an error, whatever happens
             except (OSError, ServiceError) as error:
                 self._client.on_error("service: " + str(error))
             finally:

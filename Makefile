@@ -5,6 +5,7 @@ PYTHON ?=
 ARCH   ?= x64
 SCENE  ?=
 SOAK   ?= 10
+JOBS   ?= 2
 
 BIN := build/venv/bin
 PY  := PYTHONPATH=tools:lib $(BIN)/python
@@ -44,11 +45,11 @@ build/venv/.stamp: setup ;
 demo: setup contracts mpy ## An electric car pays a charging station (SCENE=honest runs one scene)
 	@SCENE="$(SCENE)" $(PY) -m demo
 
-test: setup contracts mpy ## Run all tests (at most 10 minutes)
-	@$(BIN)/python -m pytest host_tests
+test: setup contracts mpy ## Run all tests, JOBS=2 files at a time (at most 10 minutes)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile host_tests
 
 unit: setup ## Run only the unit tests, on CPython and on the MicroPython VM
-	@$(BIN)/python -m pytest host_tests/unit
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile host_tests/unit
 
 soak: setup ## Search for lost money, for SOAK=10 minutes
 	@end=$$((SECONDS + 60 * $(SOAK))); while ((SECONDS < end)); do env -u CI SOAK_EXAMPLES=1000 \

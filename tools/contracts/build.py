@@ -58,12 +58,26 @@ def build() -> bool:
     return True
 
 
-def artifact(name: str) -> dict[str, Any]:
+def artifact(name: str, source: str | None = None) -> dict[str, Any]:
     """{"abi": [...], "bytecode": "0x...", "deployedBytecode": "0x..."} of a contract, built if
-    need be. An interface or an abstract contract has an ABI and empty code, "0x"."""
-    build()
-    contract: dict[str, Any] = json.loads((OUTPUT / f"{name}.json").read_text())
+    need be. An interface or an abstract contract has an ABI and empty code, "0x".
+
+    source: "own" for src/, "perun" for Perun's own contract of that name, which needs Go; None
+    for what the environment's CONTRACTS says, own if it says nothing."""
+    contract: dict[str, Any] = json.loads((_folder(source) / f"{name}.json").read_text())
     return contract
+
+
+def _folder(source: str | None) -> Path:
+    source = source or os.environ.get("CONTRACTS") or "own"
+    if source == "own":
+        build()
+        return OUTPUT
+    if source == "perun":
+        from goperun.artifacts import folder
+
+        return folder()
+    raise ValueError(f"CONTRACTS={source}: it is own or perun")
 
 
 def _sources() -> list[Path]:

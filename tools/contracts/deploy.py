@@ -34,11 +34,13 @@ def deploy(
     sender: ChecksumAddress | None = None,
     token_accounts: list[ChecksumAddress] | None = None,
     token_balance: int = TOKEN_BALANCE,
+    source: str | None = None,
 ) -> Deployment:
     """Deploys adjudicator, both asset holders and a token.
 
     sender          pays; the node (or a signing middleware) has its key. The node's first account
                     if None.
+    source          whose contracts: "own" or "perun", see contracts.build.artifact
     token_accounts  get token_balance tokens each; all accounts of the node if None.
     """
     accounts = list(web3.eth.accounts) if sender is None or token_accounts is None else []
@@ -47,21 +49,27 @@ def deploy(
     if token_accounts is None:
         token_accounts = accounts or [sender]
     block = web3.eth.block_number
-    adjudicator = deploy_one(web3, sender, "Adjudicator").address
-    token = deploy_one(web3, sender, "PerunToken", token_accounts, token_balance).address
+
+    def one(name: str, *args: Any) -> ChecksumAddress:
+        return deploy_one(web3, sender, name, *args, source=source).address
+
+    adjudicator = one("Adjudicator")
+    token = one("PerunToken", token_accounts, token_balance)
     return Deployment(
         chain_id=web3.eth.chain_id,
         block=block,
         adjudicator=adjudicator,
-        eth_holder=deploy_one(web3, sender, "AssetHolderETH", adjudicator).address,
+        eth_holder=one("AssetHolderETH", adjudicator),
         token=token,
-        erc20_holder=deploy_one(web3, sender, "AssetHolderERC20", adjudicator, token).address,
+        erc20_holder=one("AssetHolderERC20", adjudicator, token),
     )
 
 
-def deploy_one(web3: Web3, sender: ChecksumAddress, name: str, *args: Any) -> Contract:
+def deploy_one(
+    web3: Web3, sender: ChecksumAddress, name: str, *args: Any, source: str | None = None
+) -> Contract:
     """Deploys one contract by the name of its source. RuntimeError if the chain refuses."""
-    code = artifact(name)
+    code = artifact(name, source)
     factory = web3.eth.contract(abi=code["abi"], bytecode=code["bytecode"])
     transaction: TxParams = {"from": sender}
     sent = factory.constructor(*args).transact(transaction)
@@ -69,7 +77,7 @@ def deploy_one(web3: Web3, sender: ChecksumAddress, name: str, *args: Any) -> Co
     address = receipt["contractAddress"]
     if receipt["status"] != 1 or address is None:
         raise RuntimeError(f"the chain refused to create {name}")
-    return contract(web3, name, address)
+    return web3.eth.contract(address=address, abi=code["abi"])
 
 
 def contract(web3: Web3, name: str, address: ChecksumAddress) -> Contract:

@@ -1,0 +1,91 @@
+"""A chain with Perun's own contracts, and go-perun nodes on it.
+
+Without Go these tests cannot run: they say so in one line, and fail where CI is set, so that no
+green run hides them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chainkit import Chain, anvil
+from contracts.anvil import Anvil
+from contracts.deploy import Deployment, deploy
+from contracts.toolchain import MissingProgram
+from goperun.build import go, program
+from goperun.node import Node
+
+__all__ = ["anvil"]
+
+NewNode = Callable[..., Awaitable[Node]]
+
+
+def pytest_report_header() -> str:
+    try:
+        return f"interop: go-perun nodes, built with {go()}"
+    except MissingProgram as error:
+        return f"interop: left out, {error}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def built() -> None:
+    """The node, built before any test's clock runs."""
+    try:
+        program(2)
+    except MissingProgram as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"interop: {error}", pytrace=False)
+        pytest.skip(f"interop: {error}")
+
+
+@pytest.fixture(scope="session")
+def deployment(built: None, anvil: Anvil) -> Deployment:
+    """Perun's own contracts."""
+    return deploy(anvil.web3, source="perun")
+
+
+@pytest.fixture
+def chain(anvil: Anvil, deployment: Deployment) -> Iterator[Chain]:
+    """The contracts as on the first day."""
+    before = anvil.snapshot()
+    yield Chain(anvil, deployment)
+    anvil.revert(before)
+
+
+@pytest.fixture
+async def new_node(chain: Chain, tmp_path: Path) -> AsyncIterator[NewNode]:
+    """A function that starts a node, `await new_node(persistent=True)`: each has an account of
+    its own. They end with the test."""
+    numbers = itertools.count()
+    async with AsyncExitStack() as stack:
+
+        async def start(**options: Any) -> Node:
+            number = next(numbers)
+            options.setdefault("payer", 5 + number)
+            node = Node(tmp_path / f"node{number}", chain.node.ws_url, chain.place, **options)
+            stack.push_async_callback(node.stop)
+            await node.start()
+            return node
+
+        yield start
+
+
+@pytest.fixture
+async def time_passes(chain: Chain) -> AsyncIterator[None]:
+    """A block every now and then: go-perun looks at the clock only when there is a new one."""
+
+    async def mine() -> None:
+        while True:
+            await asyncio.sleep(0.2)
+            await asyncio.to_thread(chain.node.mine)
+
+    mining = asyncio.create_task(mine())
+    yield
+    mining.cancel()

@@ -1,0 +1,3 @@
+module uperun/control
+
+go 1.23

@@ -1,0 +1,66 @@
+"""Builds the Go programs of host_tests/interop into build/interop, once for their sources."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from contracts.toolchain import BUILD, ROOT, MissingProgram
+
+SOURCES = ROOT / "host_tests" / "interop"
+OUTPUT = BUILD / "interop"
+PROGRAMS = {2: "peer"}  # by generation
+
+
+class BuildError(RuntimeError):
+    """What the Go compiler says."""
+
+
+def go() -> Path:
+    """The Go program. MissingProgram when there is none."""
+    found = os.environ.get("GO") or shutil.which("go")
+    if not found:
+        raise MissingProgram("there is no go on the PATH: install Go 1.23 or newer, or set GO")
+    return Path(found)
+
+
+def program(generation: int = 2) -> Path:
+    """The node of a generation, built if need be: about two minutes the first time, since most of
+    go-ethereum is part of it. MissingProgram, BuildError."""
+    name = PROGRAMS[generation]
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    target, stamp = OUTPUT / name, OUTPUT / f"{name}.stamp"
+    with (OUTPUT / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        digest = _digest(name)
+        if not (target.is_file() and stamp.is_file() and stamp.read_text() == digest):
+            _compile(name, target)
+            stamp.write_text(digest)
+    return target
+
+
+def _digest(name: str) -> str:
+    text = hashlib.sha256()
+    for folder in (SOURCES / "control", SOURCES / name):
+        for path in sorted(folder.iterdir()):
+            if path.suffix in (".go", ".mod", ".sum"):
+                text.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return text.hexdigest()
+
+
+def _compile(name: str, target: Path) -> None:
+    scratch = target.with_name(f"{name}.new")
+    run = subprocess.run(
+        [str(go()), "build", "-trimpath", "-buildvcs=false", "-o", str(scratch), "."],
+        cwd=SOURCES / name,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # The toolchain that is here, and the modules that go.sum names: nothing else.
+        env={**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly"},
+    )
+    if run.returncode:
+        raise BuildError(f"go build of {name} failed:\n{run.stdout}")
+    scratch.replace(target)

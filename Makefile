@@ -30,11 +30,11 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test unit soak mpy .modules size bench kernels lint format types contracts lock clean
+.PHONY: help setup demo test test-interop .interop unit soak mpy .modules size bench kernels lint format types contracts lock clean
 
 help: ## Show this help
 	@echo "uPerun: make TARGET [VARIABLE=value]"
-	@sed -nE 's/^([a-z]+):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 	@echo "Every target sets up what it needs. Machine: Linux x86-64, Python 3.11+, make, gcc."
 
 setup: ## Install all tools and packages into build/ (PYTHON=python3.12 picks the Python)
@@ -45,8 +45,14 @@ build/venv/.stamp: setup ;
 demo: setup contracts mpy ## An electric car pays a charging station (SCENE=honest runs one scene)
 	@SCENE="$(SCENE)" $(PY) -m demo
 
-test: setup contracts mpy ## Run all tests, JOBS=2 files at a time (at most 10 minutes)
+test: setup contracts mpy .interop ## Run all tests, JOBS=2 files at a time (at most 10 minutes)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile host_tests
+
+test-interop: setup contracts mpy .interop ## Run the tests against real go-perun nodes (needs Go)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile host_tests/interop
+
+.interop: setup
+	@$(PY) -m goperun build --optional
 
 unit: setup ## Run only the unit tests, on CPython and on the MicroPython VM
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile host_tests/unit

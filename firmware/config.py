@@ -25,8 +25,13 @@ _CHAIN = {
     "min_challenge_duration": (60, "number", 1, _MAX_CHALLENGE, "seconds"),
     "max_challenge_duration": (86400, "number", 1, _MAX_CHALLENGE, "seconds"),
 }
+_SERVICE_TCP = {
+    "host": (..., "text"),
+    "port": (..., "number", 1, 65535, "a port"),
+    "certificate": ((), "pins"),
+}
 _SERVICE = {
-    "tcp": (None, "section", _TCP),
+    "tcp": (None, "section", _SERVICE_TCP),
     "serial": (None, "section", _SERIAL),
     "address": (None, "address"),
 }
@@ -80,7 +85,19 @@ def check(document):
     for name, one, other in (("service", "tcp", "serial"), ("peer", "listen", "dial")):
         if (config[name][one] is None) == (config[name][other] is None):
             raise ConfigError('%s: exactly one of "%s" and "%s" is needed' % (name, one, other))
+    tcp = config["service"]["tcp"]
+    if tcp and not tcp["certificate"] and not _is_loopback(tcp["host"]):
+        raise ConfigError(
+            "service.tcp.certificate: missing: over a network the service is spoken to by TLS; "
+            'put here the fingerprint that its "adoption certificate" shows'
+        )
     return config
+
+
+def _is_loopback(host):
+    parts = host.split(".")
+    numbers = len(parts) == 4 and all(part.isdigit() for part in parts)
+    return host in ("localhost", "::1") or numbers and parts[0] == "127"
 
 
 def check_section(value, fields, where):
@@ -144,6 +161,19 @@ class _Kinds:
             return address
         except ValueError as error:
             raise _wrong(where, "an address (%s)" % error, value)
+
+    @staticmethod
+    def pins(value, where):
+        """One or two fingerprints of 32 bytes, as hexadecimal digits with or without colons."""
+        texts = value if isinstance(value, list) else [value]
+        try:
+            pins = tuple(bytes.fromhex(text.replace(":", "")) for text in texts)
+        except (ValueError, AttributeError):
+            pins = ()
+        if not 0 < len(pins) < 3 or any(len(pin) != 32 for pin in pins):
+            expected = "a SHA-256 of 64 hexadecimal digits, or a list of two"
+            raise _wrong(where, expected, value)
+        return pins
 
     @staticmethod
     def text(value, where):

@@ -16,7 +16,9 @@ def service_dialer(settings):
     if settings["tcp"]:
         from perun.link import tcp
 
-        return lambda: tcp.connect(settings["tcp"]["host"], settings["tcp"]["port"], _LIMIT)
+        there = settings["tcp"]
+        pins = there["certificate"]
+        return lambda: tcp.connect(there["host"], there["port"], _LIMIT, pins)
     from perun.link import serial
 
     return lambda: serial.dial(settings["serial"]["path"], settings["serial"]["baud"], _LIMIT)

@@ -151,6 +151,26 @@ def test_one_link_each():
     refused(("peer",), {"listen": tcp, "dial": tcp}, 'exactly one of "listen" and "dial"')
 
 
+def test_certificate():
+    place = ("service",)
+    for host in ("localhost", "127.0.0.1", "127.8.1.250", "::1"):
+        tcp = {"host": host, "port": 1}
+        assert config.check(changed(place, {"tcp": tcp}))["service"]["tcp"]["certificate"] == ()
+    for host in ("192.168.1.2", "service.example", "127.0.0.1.example", "127.", "0.0.0.0", "::2"):
+        refused(place, {"tcp": {"host": host, "port": 1}}, "service.tcp.certificate: missing")
+    one, two = "ab" * 32, ":".join(["CD"] * 32)
+    for value, pins in (
+        (one, (b"\xab" * 32,)),
+        (two, (b"\xcd" * 32,)),
+        ([one, two], (b"\xab" * 32, b"\xcd" * 32)),
+    ):
+        tcp = {"host": "192.168.1.2", "port": 1, "certificate": value}
+        assert config.check(changed(place, {"tcp": tcp}))["service"]["tcp"]["certificate"] == pins
+    for value in (None, "", [], 5, "ab" * 31, "ab" * 33, "zz" * 32, [one, two, one], [one, 5], [""]):
+        tcp = {"host": "127.0.0.1", "port": 1, "certificate": value}
+        refused(place, {"tcp": tcp}, "service.tcp.certificate: expected a SHA-256")
+
+
 def test_wrong_parts():
     for value in ("no_such_module", "console", "", "a b"):
         refused(("app", "module"), value, "app.module: expected an application")

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from adoption import config as configuration
+from adoption import certificate as certificates
 from adoption import keys, status
 from adoption.chain import WrongChain
 from adoption.config import Config, ConfigError
@@ -84,6 +85,38 @@ def _set_up_logs(as_json: bool, verbose: bool) -> None:
         ),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+@app.command(name="certificate")
+def show_certificate(
+    config: ConfigOption,
+    prepare: Annotated[
+        bool, typer.Option("--prepare", help="Make the next certificate, to be pinned as well.")
+    ] = False,
+    switch: Annotated[
+        bool, typer.Option("--switch", help="Use the next certificate from the next start on.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show what devices pin: the SHA-256 of the TLS certificate, which is made if need be.
+
+    To change it: --prepare, add the second fingerprint on every device, --switch, start the
+    service anew, drop the first fingerprint on the devices.
+    """
+    path = _load(config).service.certificate
+    try:
+        if switch:
+            certificates.switch(path)
+        found = {"current": certificates.load(path, create=True).fingerprint.hex()}
+        if prepare or certificates.next_path(path).exists():
+            found["next"] = certificates.prepare(path).fingerprint.hex()
+    except (certificates.BadCertificate, OSError) as error:
+        raise _failure(str(error)) from error
+    if as_json:
+        print(json.dumps(found))
+        return
+    for name, fingerprint in found.items():
+        print(f"{name:8} {fingerprint}")
 
 
 @app.command(name="status")

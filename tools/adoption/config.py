@@ -72,7 +72,10 @@ class SerialLine(_Section):
 class ServiceSection(_Section):
     """Where to listen and where to keep things."""
 
-    listen: list[str] = ["127.0.0.1:1338"]
+    listen: list[str] = ["127.0.0.1:1338"]  # without TLS
+    plain_from: Literal["loopback", "anywhere"] = "loopback"  # who may come without TLS
+    listen_tls: list[str] = []
+    certificate: Path = Path("certificate.pem")
     serial: list[SerialLine] = []
     database: Path = Path("adoption.sqlite")
     identity_key: Path = Path("identity.key")
@@ -214,6 +217,7 @@ def parse(document: dict[str, Any], base: Path) -> Config:
         update={
             "database": base / config.service.database,
             "identity_key": base / config.service.identity_key,
+            "certificate": base / config.service.certificate,
         }
     )
     chain = config.chain.model_copy(update={"funder_key": base / config.chain.funder_key})

@@ -35,10 +35,13 @@ async def prove(
         hello = answer
     if not isinstance(answer, messages.HelloProof):
         raise Refusal(sm.ERROR_MALFORMED, "a HelloProof is expected here")
-    transcript = encoding.keccak(messages.hello_transcript(hello, own))
+    transcript = encoding.keccak(messages.hello_transcript(hello, own, link.binding))
     if not verify.signed_by(hello.address, transcript, answer.sig):
-        raise Refusal(sm.ERROR_SIGNATURE, "the proof is not signed by the address of the Hello")
-    proof = identity.sign_bytes(messages.hello_transcript(own, hello))
+        text = "the proof is not signed by the address of the Hello"
+        if link.binding:
+            text += ", or the device saw another certificate: is somebody in between?"
+        raise Refusal(sm.ERROR_SIGNATURE, text)
+    proof = identity.sign_bytes(messages.hello_transcript(own, hello, link.binding))
     await link.send(codec.encode(messages.HelloProof(proof)))
     return bytes(hello.address)
 

@@ -14,6 +14,7 @@ from perun.wire.frame import SerialDecoder, TcpDecoder, serial_frame, tcp_frame
 
 _CHUNK = 4096
 _SEND_BUFFER = 32768
+_CLOSING = 5.0  # seconds
 _SERIAL_BACKLOG = 1 << 20  # bytes that may wait for a slow line
 
 
@@ -22,10 +23,12 @@ class LinkClosed(Exception):
 
 
 class Link(Protocol):
-    """Frames in and out. lasting: a new session may follow on the same link (a serial line)."""
+    """Frames in and out. lasting: a new session may follow on the same link (a serial line);
+    binding: the SHA-256 of the certificate that the other end was shown, or b"" without TLS."""
 
     name: str
     lasting: bool
+    binding: bytes
 
     async def recv(self) -> bytes:
         """The body of the next frame. Raises LinkClosed, and WireError for a broken stream."""
@@ -38,13 +41,18 @@ class Link(Protocol):
 
 
 class TcpLink:
-    """One TCP connection."""
+    """One TCP connection, with TLS or without."""
 
     lasting = False
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limit: int
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        limit: int,
+        binding: bytes = b"",
     ) -> None:
+        self.binding = binding
         self._reader = reader
         self._writer = writer
         self._decoder = TcpDecoder(limit)
@@ -82,7 +90,8 @@ class TcpLink:
     async def close(self) -> None:
         self._writer.close()
         try:
-            await self._writer.wait_closed()
+            # Over TLS a device that vanished would be waited for.
+            await asyncio.wait_for(self._writer.wait_closed(), _CLOSING)
         except OSError:
             pass
 
@@ -91,6 +100,7 @@ class SerialLink:
     """A serial line (a UART, a USB adapter, a pty), raw, eight bits, no flow control."""
 
     lasting = True
+    binding = b""
 
     def __init__(self, path: str, baud: int, limit: int) -> None:
         """Opens the line. Raises OSError, and ValueError for a speed that it cannot have."""

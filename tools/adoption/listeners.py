@@ -1,9 +1,10 @@
-"""Where devices come in: TCP ports and serial lines."""
+"""Where devices come in: TCP ports, with TLS and without, and serial lines."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -11,40 +12,62 @@ import structlog
 from perun.wire import service_messages as sm
 from perun.wire.compact import Compact, Contexts
 
+from adoption.certificate import Certificate
 from adoption.config import Config, SerialLine
 from adoption.links import Link, LinkClosed, SerialLink, TcpLink
 from adoption.session import Session
 
 log = structlog.get_logger(__name__)
 
+_FULL = "too many sessions: try again later"
+_NO_TLS = "TLS is needed here: set service.tcp.certificate and the TLS port on the device"
 _REOPEN = 2.0  # seconds until a serial line that is gone is tried again
 
 
 class Listeners:
-    """new_session: makes a Session for a link."""
+    """new_session: makes a Session for a link; certificate: for the TLS ports."""
 
-    def __init__(self, config: Config, new_session: Callable[[Link], Session]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        new_session: Callable[[Link], Session],
+        certificate: Certificate | None,
+    ) -> None:
         self._config = config
+        self._certificate = certificate
+        self._context = certificate.context() if certificate else None
         self._new_session = new_session
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._connections = 0
         self.addresses: list[tuple[str, int]] = []  # where TCP is listened to, in fact
+        self.tls_addresses: list[tuple[str, int]] = []
 
     async def start(self) -> None:
         """Listen. Raises OSError when an address cannot be had."""
-        for address in self._config.service.listen:
+        service = self._config.service
+        await self._listen(service.listen, self._accept_plain, self.addresses, tls=False)
+        await self._listen(service.listen_tls, self._accept_tls, self.tls_addresses, tls=True)
+        for line in self._config.service.serial:
+            self._spawn(self._serve_line(line))
+
+    async def _listen(
+        self,
+        addresses: list[str],
+        accept: Callable[[asyncio.StreamReader, asyncio.StreamWriter], None],
+        found: list[tuple[str, int]],
+        tls: bool,
+    ) -> None:
+        for address in addresses:
             host, _, port = address.rpartition(":")
             server = await asyncio.start_server(
-                self._accept, host.strip("[]") or None, int(port), limit=1 << 16
+                accept, host.strip("[]") or None, int(port), limit=1 << 16
             )
             self._servers.append(server)
             for sock in server.sockets:
                 name = sock.getsockname()
-                self.addresses.append((name[0], name[1]))
-                log.info("listening", address=f"{name[0]}:{name[1]}")
-        for line in self._config.service.serial:
-            self._spawn(self._serve_line(line))
+                found.append((name[0], name[1]))
+                log.info("listening", address=f"{name[0]}:{name[1]}", tls=tls)
 
     async def stop(self) -> None:
         """Hang up on everybody."""
@@ -59,19 +82,54 @@ class Listeners:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept_plain(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link = TcpLink(reader, writer, self._config.limits.frame_bytes)
-        if self._connections >= self._config.limits.sessions:
-            self._spawn(_turn_away(link))
-            return
+        anywhere = self._config.service.plain_from == "anywhere"
+        if not anywhere and not _is_local(writer.get_extra_info("peername")):
+            log.warning("refused: no TLS, and not from this computer", link=link.name)
+            self._spawn(_turn_away(link, sm.ERROR_NOT_ALLOWED, _NO_TLS))
+        elif self._is_full():
+            self._spawn(_turn_away(link, sm.ERROR_BUSY, _FULL))
+        else:
+            self._spawn(self._count(self._serve_connection(link)))
+
+    def _accept_tls(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # What the device says at once is for the TLS layer, which is not there yet.
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        if self._is_full():
+            writer.transport.abort()  # to say why would cost a handshake
+        else:
+            self._spawn(self._count(self._shake_hands(reader, writer)))
+
+    def _is_full(self) -> bool:
+        return self._connections >= self._config.limits.sessions
+
+    async def _count(self, work: Coroutine[Any, Any, None]) -> None:
         self._connections += 1
-        self._spawn(self._serve_connection(link))
+        try:
+            await work
+        finally:
+            self._connections -= 1
+
+    async def _shake_hands(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        assert self._certificate is not None and self._context is not None
+        limits = self._config.limits
+        peer = writer.get_extra_info("peername")
+        try:
+            await writer.start_tls(self._context, ssl_handshake_timeout=limits.handshake_timeout)
+        except OSError as error:  # also SSLError; a stranger, or a device with another pin
+            log.info("no TLS handshake", link=f"tls {peer[0]}:{peer[1]}", reason=str(error))
+            writer.transport.abort()
+            return
+        binding = self._certificate.fingerprint
+        await self._serve_connection(TcpLink(reader, writer, limits.frame_bytes, binding))
 
     async def _serve_connection(self, link: TcpLink) -> None:
         try:
             await self._serve(link)
         finally:
-            self._connections -= 1
             await link.close()
 
     async def _serve(self, link: Link) -> None:
@@ -105,10 +163,18 @@ class Listeners:
             await asyncio.sleep(_REOPEN)
 
 
-async def _turn_away(link: TcpLink) -> None:
+def _is_local(peer: tuple[Any, ...] | None) -> bool:
+    """Whether a connection comes from this computer."""
+    if peer is None:
+        return False
+    address = ipaddress.ip_address(str(peer[0]).partition("%")[0])
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
+
+
+async def _turn_away(link: TcpLink, code: int, text: str) -> None:
     codec = Compact(Contexts())
-    full = sm.Error(0, sm.ERROR_BUSY, "too many sessions: try again later")
     with contextlib.suppress(LinkClosed, TimeoutError):
         async with asyncio.timeout(2):
-            await link.send(codec.encode(full))
+            await link.send(codec.encode(sm.Error(0, code, text)))
     await link.close()

@@ -7,7 +7,7 @@ import asyncio
 import structlog
 from eth_utils import to_checksum_address
 
-from adoption import keys
+from adoption import certificate, keys
 from adoption.chain import Chain, ChainError
 from adoption.chain.sender import Sender
 from adoption.config import Config
@@ -40,7 +40,10 @@ class Service:
         keeper = Keeper(config, self.chain, self.sender, self.store, self.hub)
         self.watcher = Watcher(config, self.chain, self.sender, self.store, keeper)
         self.handlers = Handlers(config, self.store, self.identity, self.watcher.wake)
-        self.listeners = Listeners(config, self._session)
+        self.certificate = (
+            certificate.load(service.certificate, create=True) if service.listen_tls else None
+        )
+        self.listeners = Listeners(config, self._session, self.certificate)
         self.ready = asyncio.Event()  # set when devices can come in
 
     async def run(self) -> None:
@@ -50,6 +53,8 @@ class Service:
             await self._register_devices()
             await self._wait_for_chain()
             await self.listeners.start()
+            if self.certificate:
+                log.info("certificate", sha256=self.certificate.fingerprint.hex())
             log.info(
                 "ready",
                 identity=to_checksum_address(self.identity.address),

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from adoption import keys, status
+from adoption import certificate, keys, status
 from adoption.config import parse_address
 from adoption.store import Store, devices
 from contracts.anvil import account
@@ -25,6 +25,7 @@ _FUNDER = 9  # the development chain's account that pays deposits and gas
 _CONFIG = """\
 [service]
 listen = ["127.0.0.1:{port}"]
+listen_tls = ["127.0.0.1:{tls_port}"]
 database = "adoption.sqlite"
 
 [[service.serial]]
@@ -48,12 +49,14 @@ class Service:
     """directory: its own; rpc: the node; place: the contracts; serial: the path of its tty.
 
     identity    its address, which devices pin
+    pin         the SHA-256 of its certificate, which devices pin
     port        where it listens, once it has started; the same after a restart
+    tls_port    the same with TLS
     """
 
     def __init__(self, directory: Path, rpc: str, place: Deployment, serial: str) -> None:
         self.directory = directory
-        self.port = 0
+        self.port = self.tls_port = 0
         self._rpc, self._place, self._serial = rpc, place, serial
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -63,11 +66,18 @@ class Service:
         _write_secret(directory / "funder.key", account(_FUNDER).key.hex())
         identity = keys.load(directory / "identity.key", keys.IDENTITY_VARIABLE, create=True)
         self.identity = to_checksum_address(identity.address)
+        own = certificate.load(directory / "certificate.pem", create=True)
+        self.pin = own.fingerprint.hex()
 
     async def start(self) -> None:
         """Returns when devices can come in. Raises Died."""
         text = _CONFIG.format(
-            port=self.port, serial=self._serial, rpc=self._rpc, place=self._place, asset=ASSET
+            port=self.port,
+            tls_port=self.tls_port,
+            serial=self._serial,
+            rpc=self._rpc,
+            place=self._place,
+            asset=ASSET,
         )
         self._config.write_text(text)
         self._log.touch()
@@ -89,7 +99,11 @@ class Service:
                 events = [_parse(line) for line in log]
             for event in events:
                 if event.get("event") == "listening":
-                    self.port = int(event["address"].rpartition(":")[2])
+                    port = int(event["address"].rpartition(":")[2])
+                    if event["tls"]:
+                        self.tls_port = port
+                    else:
+                        self.port = port
             if any(event.get("event") == "ready" for event in events):
                 return
             if self._process.returncode is not None:

@@ -87,7 +87,7 @@ class World:
             )
             self._stack.push_async_callback(self.service.stop)
             await self.service.start()
-            self.cable = Cable(self.service.port)
+            self.cable = Cable(self.service.tls_port)
             await self.cable.plug()
             self._stack.push_async_callback(self.cable.cut)
         with self.story.step("Two devices, each makes its key") as step:
@@ -112,7 +112,13 @@ class World:
         )
         car = self._config(
             self.car_wallet,
-            {"tcp": {"host": "127.0.0.1", "port": self.cable.port}},
+            {
+                "tcp": {
+                    "host": "127.0.0.1",
+                    "port": self.cable.port,
+                    "certificate": self.service.pin,
+                }
+            },
             {"dial": {"host": "127.0.0.1", "port": self.peer_port}},
             {
                 "module": "ev_car",

@@ -23,7 +23,11 @@ class Link:
     stream: an object with `await read()` (some bytes, valid until the next read; none at the end),
     `await write(data)` and `close()`; frame: the function that frames a body; decoder: takes the
     stream apart again; name: for people.
+
+    binding: the SHA-256 of the certificate at the other end of a TLS link, else b"".
     """
+
+    binding = b""
 
     def __init__(self, stream, frame, decoder, name):
         self.name = name

@@ -1,8 +1,9 @@
 """Who is on the other end of a link: both prove that they hold the key of their address.
 
 Each side sends Hello with a fresh challenge and then HelloProof, a signature over both Hellos, so
-nothing can be replayed or passed on. Nothing is encrypted: whoever can read the line sees the
-payments; what is worth money is signed by itself.
+nothing can be replayed or passed on. Over TLS the certificate is signed with them, which shows
+somebody in between. Without TLS nothing is encrypted: whoever can read the line sees the payments;
+what is worth money is signed by itself.
 """
 
 import asyncio
@@ -55,10 +56,11 @@ async def _exchange(link, codec, chain, account, own, expect):
         raise HandshakeError("handshake: the own Hello came back")
     if expect and other.address != expect:
         raise HandshakeError("handshake: another address answered")
-    sig = chain.sign_bytes(account, hello_transcript(own, other))
+    sig = chain.sign_bytes(account, hello_transcript(own, other, link.binding))
     await link.send(codec.encode(HelloProof(sig)))
     proof = await _receive(link, codec, HelloProof)
-    if not chain.verify_bytes(other.address, hello_transcript(other, own), proof.sig):
+    transcript = hello_transcript(other, own, link.binding)
+    if not chain.verify_bytes(other.address, transcript, proof.sig):
         raise HandshakeError("handshake: the proof is wrong")
     return other
 

@@ -53,23 +53,34 @@ class Stream:
 
 def tcp_stream(reader, _writer):
     """The Stream of a connection; reader and writer are one object on MicroPython."""
-    try:
-        # Do not hold small frames back: IPPROTO_TCP and TCP_NODELAY, which not every port names.
-        reader.s.setsockopt(6, 1, 1)
-    except OSError:
-        pass  # a port that cannot do it still works, slower
+    _send_at_once(reader.s)
     return Stream(reader, reader.s.close)
 
 
-async def open_tcp(host, port):
-    """Connect; raises OSError."""
-    reader, writer = await asyncio.open_connection(host, port)
+def _send_at_once(sock):
     try:
-        _check_connected(reader.s, host, port)
+        # Do not hold small frames back: IPPROTO_TCP and TCP_NODELAY, which not every port names.
+        sock.setsockopt(6, 1, 1)
     except OSError:
-        reader.s.close()
+        pass  # a port that cannot do it still works, slower
+
+
+async def open_tcp(host, port):
+    """Connect: a Stream, and b"" for its certificate. Raises OSError."""
+    sock = await open_socket(host, port)
+    return Stream(asyncio.StreamReader(sock), sock.close), b""
+
+
+async def open_socket(host, port):
+    """Connect: a socket that does not block. Raises OSError."""
+    sock = (await asyncio.open_connection(host, port))[0].s
+    try:
+        _check_connected(sock, host, port)
+    except OSError:
+        sock.close()
         raise
-    return tcp_stream(reader, writer)
+    _send_at_once(sock)
+    return sock
 
 
 def _check_connected(sock, host, port):

@@ -1,8 +1,12 @@
-"""Links over TCP, framed as go-perun frames them: a length of two bytes and the body."""
+"""Links over TCP, framed as go-perun frames them: a length of two bytes and the body.
+
+With TLS the other end is known by the SHA-256 of its certificate: no authorities, no names, and no
+dates, for a device has no clock that it could trust.
+"""
 
 import asyncio
 
-from perun.compat import MICROPYTHON, const
+from perun.compat import MICROPYTHON, borrowed, const
 from perun.link import Link, LinkError
 from perun.wire.frame import DEFAULT_LIMIT, TcpDecoder, tcp_frame
 
@@ -15,16 +19,32 @@ CONNECT_TIMEOUT = const(10)  # seconds
 MAX_LINKS = const(8)
 
 
-async def connect(host, port, limit=DEFAULT_LIMIT):
-    """A link to a listener. limit: the longest body to accept, bytes. Raises LinkError."""
+async def connect(host, port, limit=DEFAULT_LIMIT, pins=()):
+    """A link to a listener. limit: the longest body to accept, bytes. Raises LinkError.
+
+    pins: the SHA-256 (32 bytes) of each certificate that the listener may have; without them the
+    link is not encrypted. Nothing is sent to a listener with another certificate.
+    """
     name = "%s port %d" % (host, port)
+    if pins:
+        if MICROPYTHON:
+            opening = borrowed("perun.link.tls_micropython").open_tls(host, port, pins)
+        else:
+            opening = _io.open_tls(host, port)
+    else:
+        opening = _io.open_tcp(host, port)
     try:
-        stream = await asyncio.wait_for(_io.open_tcp(host, port), CONNECT_TIMEOUT)
+        stream, binding = await asyncio.wait_for(opening, CONNECT_TIMEOUT)
     except asyncio.TimeoutError:
         raise LinkError(name + ": no answer")
     except OSError as error:
         raise LinkError("%s: cannot connect: %s" % (name, error))
-    return Link(stream, tcp_frame, TcpDecoder(limit), name)
+    if pins and binding not in pins:
+        stream.close()
+        raise LinkError("%s: the certificate is not the pinned one: %s" % (name, binding.hex()))
+    link = Link(stream, tcp_frame, TcpDecoder(limit), name)
+    link.binding = binding
+    return link
 
 
 async def serve(host, port, on_link, limit=DEFAULT_LIMIT, max_links=MAX_LINKS):

@@ -33,11 +33,14 @@ Hello = namedtuple("Hello", ("version", "role", "address", "chain_id", "challeng
 HelloProof = namedtuple("HelloProof", ("sig",))
 
 
-def hello_transcript(signer, other):
+def hello_transcript(signer, other, binding=b""):
     """The bytes that the sender of the Hello `signer` signs, having received the Hello `other`.
 
     Both challenges are in it, so no proof can be replayed; both addresses and roles, so none can
     be passed on to somebody else. The text in front keeps it apart from states and authorizations.
+    binding: what the signer knows of the link itself, the SHA-256 of the TLS certificate there, or
+    b"" for a link without one: somebody in between cannot show the service's certificate, so the
+    two ends sign different things.
     """
     return b"".join(
         (
@@ -48,6 +51,7 @@ def hello_transcript(signer, other):
             signer.chain_id.to_bytes(32, "big"),
             signer.challenge,
             other.challenge,
+            binding,
         )
     )
 

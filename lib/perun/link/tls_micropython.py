@@ -1,0 +1,53 @@
+"""TLS on MicroPython, to an end whose certificate is known.
+
+The module `tls` checks no certificate unless asked, shows none after the handshake on most ports,
+and asks for a clock and an authority to check one. What it does everywhere is to show each
+certificate to a callback while it shakes hands, before anything that we send leaves.
+"""
+
+import asyncio
+import hashlib
+
+import tls
+from perun.compat import const
+from perun.link import io_micropython as _io
+
+_REFUSED = const(-0x3000)  # MBEDTLS_ERR_X509_FATAL_ERROR; a positive number would not do
+
+
+async def open_tls(host, port, pins):
+    """Connect: a Stream, and the SHA-256 of the certificate there. Raises OSError.
+
+    If that is not in `pins`, the handshake has ended, and the Stream is dead. If it is, the first
+    write ends the handshake, in which the other end proves that the certificate is its own.
+    """
+    sock = await _io.open_socket(host, port)
+    seen = []
+
+    def judge(certificate, depth):
+        # An exception must not get into mbedTLS, which would never give its memory back.
+        try:
+            if depth:
+                return 0
+            seen.append(hashlib.sha256(certificate).digest())
+            return 0 if seen[-1] in pins else _REFUSED
+        except Exception:
+            return _REFUSED
+
+    try:
+        context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
+        context.verify_mode = tls.CERT_OPTIONAL  # ask the callback, and only that
+        context.verify_callback = judge
+        sock = context.wrap_socket(sock, do_handshake_on_connect=False)
+        stream = asyncio.StreamReader(sock)
+        room = bytearray(1)
+        early = sock.readinto(room)  # begins the handshake; nothing can be read before its end
+        while early is None and not seen:
+            early = await stream.readinto(room)
+        if early is not None:
+            raise OSError("no TLS handshake")
+    except BaseException as error:  # also a cancellation
+        if not isinstance(error, OSError) or not seen or seen[-1] in pins:
+            sock.close()
+            raise
+    return _io.Stream(stream, sock.close), seen[-1]

@@ -141,7 +141,7 @@ def test_a_side_that_sends_something_else_is_noticed(monkeypatch: pytest.MonkeyP
 
 
 def test_a_station_and_its_heap():
-    stations = station._Stations(payments=2, progress=lambda _: None)
+    stations = station.Stations(payments=2, progress=lambda _: None)
     live = stations.run(384 * 1024)
     assert live is not None, stations.failure
     assert 32 * 1024 < live < 384 * 1024

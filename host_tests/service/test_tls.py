@@ -144,7 +144,9 @@ def relay_to(port: int, context: ssl.SSLContext | None) -> Handler:
 @pytest.mark.parametrize("machine", MACHINES)
 async def test_pinned(start, cars, machine):
     service = await start(*cars, service=TLS)
-    assert await dial(machine, tls_port(service), cars[0], pin_of(service)) == "heard ServiceInfo\n"
+    assert (
+        await dial(machine, tls_port(service), cars[0], pin_of(service)) == "heard ServiceInfo\n"
+    )
 
 
 @pytest.mark.parametrize("machine", MACHINES)
@@ -192,7 +194,9 @@ async def test_relay_that_the_device_was_made_to_trust(start, cars, tmp_path, ma
         assert "somebody in between" in await dial(machine, port, cars[0], other.fingerprint)
     async with listening(relay) as port:  # no TLS at all on the device's side
         assert "somebody in between" in await dial(machine, port, cars[0])
-    async with listening(relay_to(service.listeners.addresses[0][1], None), other.context()) as port:
+    async with listening(
+        relay_to(service.listeners.addresses[0][1], None), other.context()
+    ) as port:
         # The relay comes to the service without TLS.
         assert "not signed" in await dial(machine, port, cars[0], other.fingerprint)
 
@@ -285,9 +289,7 @@ async def test_a_listener_that_is_silent(monkeypatch):
 @pytest.mark.parametrize("first", [b"", b"\x16\x03\x01\x02\x00", b"\x00\x10uPerun"])
 async def test_slow_and_plain_clients_of_the_tls_port(start, cars, first):
     """They hold a place for a moment only."""
-    service = await start(
-        *cars, service=TLS, limits={"handshake_timeout": 0.3, "sessions": 1}
-    )
+    service = await start(*cars, service=TLS, limits={"handshake_timeout": 0.3, "sessions": 1})
     reader, writer = await asyncio.open_connection("127.0.0.1", tls_port(service))
     writer.write(first)
     async with asyncio.timeout(5):

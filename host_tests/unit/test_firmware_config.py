@@ -166,7 +166,18 @@ def test_certificate():
     ):
         tcp = {"host": "192.168.1.2", "port": 1, "certificate": value}
         assert config.check(changed(place, {"tcp": tcp}))["service"]["tcp"]["certificate"] == pins
-    for value in (None, "", [], 5, "ab" * 31, "ab" * 33, "zz" * 32, [one, two, one], [one, 5], [""]):
+    for value in (
+        None,
+        "",
+        [],
+        5,
+        "ab" * 31,
+        "ab" * 33,
+        "zz" * 32,
+        [one, two, one],
+        [one, 5],
+        [""],
+    ):
         tcp = {"host": "127.0.0.1", "port": 1, "certificate": value}
         refused(place, {"tcp": tcp}, "service.tcp.certificate: expected a SHA-256")
 

@@ -117,7 +117,11 @@ _Measure = Callable[[Progress, dict[str, str]], dict[str, Any]]
 _MEASURES: tuple[tuple[Section, tuple[str, ...], _Measure], ...] = (
     (Section.WIRE, ("wire",), _wire),
     (Section.DEVICE, ("device.payment", "device.part"), _payment),
-    (Section.DEVICE, ("device.peak_heap_bytes", "device.live_heap_bytes"), _station),
+    (
+        Section.DEVICE,
+        ("device.peak_heap_bytes", "device.live_heap_bytes", "device.serial_heap_bytes"),
+        _station,
+    ),
     (Section.CONTRACTS, ("contracts.gas",), _contracts),
     (Section.CRYPTO, ("crypto",), _crypto),
 )

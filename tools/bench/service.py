@@ -80,6 +80,7 @@ class _Heard:
 
     def __init__(self, link: Link, first: bytes) -> None:
         self.send = link.send
+        self.binding = link.binding
         self._link = link
         self._first = first
 

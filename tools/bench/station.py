@@ -1,8 +1,8 @@
 """The heap of a charging station: the firmware in the VM, with a smaller heap each time.
 
-A run is the station's whole honest day: its service over a serial line (a pty), a car that
-connects over TCP, one channel, payments for energy, the final state, the money at the receiver.
-Everything is loaded from .mpy files. The smallest heap in which a run comes to its end is
+A run is the station's whole honest day: its service by TLS or over a serial line (a pty), a car
+that connects over TCP, one channel, payments for energy, the final state, the money at the
+receiver. Everything is loaded from .mpy files. The smallest heap in which a run comes to its end is
 the peak.
 """
 
@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ from perun.chain.address import to_checksum
 from perun.channel import Limits
 from perun.client import Client
 from perun.client.handle import ClientError
-from perun.link import LinkError, memory, serial, tcp
+from perun.link import Link, LinkError, io_cpython, memory, serial, tcp
 from perun.store.memory import MemoryStore
+from perun.wire.frame import DEFAULT_LIMIT, TcpDecoder, tcp_frame
 
+from adoption import certificate
 from bench import conversation
 from bench.counter import Failed
 from bench.service import Service
@@ -44,20 +47,27 @@ Progress = Callable[[str], None]
 
 
 def measure(progress: Progress, payments: int = PAYMENTS) -> dict[str, int]:
-    """{"peak_heap_bytes": ..., "live_heap_bytes": ...}. Raises Failed."""
-    stations = _Stations(payments, progress)
+    """{"peak_heap_bytes", "live_heap_bytes", "serial_heap_bytes"}. Raises Failed."""
+    stations = Stations(payments, progress)
     live = stations.run(LARGEST)
     if live is None:
         raise Failed(f"the station fails with {LARGEST} bytes: {stations.failure}")
-    return {"peak_heap_bytes": stations.smallest(), "live_heap_bytes": live}
+    serially = Stations(payments, progress, tls=False)
+    return {
+        "peak_heap_bytes": stations.smallest(),
+        "live_heap_bytes": live,
+        "serial_heap_bytes": serially.smallest(),
+    }
 
 
-class _Stations:
-    """Runs of the station, each with a folder and a key of its own."""
+class Stations:
+    """Runs of the station, each with a folder and a key of its own. tls: its link to the service
+    is TLS, else a serial line."""
 
-    def __init__(self, payments: int, progress: Progress) -> None:
+    def __init__(self, payments: int, progress: Progress, tls: bool = True) -> None:
         self._payments = payments
         self._progress = progress
+        self._tls = tls
         self.failure = ""  # why the last run failed
 
     def smallest(self) -> int:
@@ -79,17 +89,67 @@ class _Stations:
         for _ in range(2):
             self._progress(f"a station with {heap // 1024} KB of heap")
             with tempfile.TemporaryDirectory() as folder:
-                self.failure, live = asyncio.run(_day(Path(folder), heap, self._payments))
+                day = _day(Path(folder), heap, self._payments, self._tls)
+                self.failure, live = asyncio.run(day)
             # What fails for another reason than memory, a busy machine say, has a second try.
             if not self.failure or _is_memory(self.failure):
                 break
         return None if self.failure else live
 
 
-async def _day(folder: Path, heap: int, payments: int) -> tuple[str, int]:
+async def _day(folder: Path, heap: int, payments: int, tls: bool) -> tuple[str, int]:
     """(failure or "", living bytes) of one run."""
-    line, port = SerialLine(), _free_port()
-    station = Device("station", folder, _config(line.device, port), str(heap))
+    async with AsyncExitStack() as stack:
+        serving = _by_tls(folder) if tls else _by_line()
+        service, place = await stack.enter_async_context(serving)
+        return await _spend(folder, heap, payments, service, place)
+
+
+@asynccontextmanager
+async def _by_line() -> AsyncIterator[tuple[Any, dict[str, Any]]]:
+    """A function that serves at the end of a serial line, and the place for the configuration."""
+    line = SerialLine()
+
+    async def serve() -> None:
+        await Service().run(await serial.open(line.service, _SERVICE_BAUD))
+
+    try:
+        yield serve, {"serial": {"path": line.device, "baud": _SERVICE_BAUD}}
+    finally:
+        line.close()
+
+
+@asynccontextmanager
+async def _by_tls(folder: Path) -> AsyncIterator[tuple[Any, dict[str, Any]]]:
+    """The same for a TLS port."""
+    own = certificate.load(folder / "certificate.pem", create=True)
+    links: asyncio.Queue[Link] = asyncio.Queue()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        stream = io_cpython.tcp_stream(reader, writer)
+        link = Link(stream, tcp_frame, TcpDecoder(DEFAULT_LIMIT), "tls")
+        link.binding = own.fingerprint
+        links.put_nowait(link)
+
+    async def serve() -> None:
+        await Service().run(await links.get())
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=own.context())
+    port = server.sockets[0].getsockname()[1]
+    try:
+        yield (
+            serve,
+            {"tcp": {"host": "127.0.0.1", "port": port, "certificate": own.fingerprint.hex()}},
+        )
+    finally:
+        server.close()
+
+
+async def _spend(
+    folder: Path, heap: int, payments: int, serve: Any, place: dict[str, Any]
+) -> tuple[str, int]:
+    port = _free_port()
+    station = Device("station", folder, _config(place, port), str(heap))
     no_memory: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     def hear(_: Device, event: dict[str, Any]) -> None:
@@ -102,9 +162,8 @@ async def _day(folder: Path, heap: int, payments: int) -> tuple[str, int]:
     try:
         async with asyncio.timeout(_TIMEOUT):
             await station.start()
-            service = Service().run(await serial.open(line.service, _SERVICE_BAUD))
             tasks |= {
-                asyncio.ensure_future(work) for work in (service, _car(station, port, payments))
+                asyncio.ensure_future(work) for work in (serve(), _car(station, port, payments))
             }
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             return "", done.pop().result()
@@ -116,7 +175,6 @@ async def _day(folder: Path, heap: int, payments: int) -> tuple[str, int]:
         await asyncio.gather(*tasks, return_exceptions=True)
         await station.kill()
         await station.stop()
-        line.close()
 
 
 def _is_memory(text: str) -> bool:
@@ -157,7 +215,7 @@ async def _car(station: Device, port: int, payments: int) -> int:
         await asyncio.gather(guard, service, return_exceptions=True)
 
 
-def _config(line: str, port: int) -> dict[str, Any]:
+def _config(place: dict[str, Any], port: int) -> dict[str, Any]:
     asset = to_checksum(conversation.ASSET.holder)
     return {
         "chain": {
@@ -166,7 +224,7 @@ def _config(line: str, port: int) -> dict[str, Any]:
         },
         "receiver": to_checksum(conversation.RECEIVER),
         "service": {
-            "serial": {"path": line, "baud": _SERVICE_BAUD},
+            **place,
             "address": to_checksum(conversation.SERVICE.address),
         },
         "peer": {"listen": {"host": "127.0.0.1", "port": port}},

@@ -15,8 +15,10 @@ class Stream:
         self._reader = reader
         self._writer = writer
         self._others = others  # further transports to close
-        # drain() then waits until the kernel has it all: back-pressure as on MicroPython.
-        writer.transport.set_write_buffer_limits(0)
+        # drain() then waits until the kernel has it all: back-pressure as on MicroPython. (TLS
+        # takes an empty buffer for one that has reached a limit of 0.)
+        secure = writer.get_extra_info("ssl_object")
+        writer.transport.set_write_buffer_limits(1 if secure else 0)
 
     async def read(self):
         return await self._reader.read(_CHUNK)

@@ -32,6 +32,7 @@ class End:
     """One end of a link, as perun.link makes them; out: what takes the bodies that are sent."""
 
     name = "simulated"
+    binding = b""
 
     def __init__(self, out: Callable[[bytes], None], on_close: Callable[[], None]) -> None:
         self.closed = False

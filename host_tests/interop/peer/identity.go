@@ -58,7 +58,8 @@ func newIdentity(config Config, account common.Address) (wire.Account, error) {
 		}
 		return &rsaAccount{&simple.Address{Name: config.Name, PublicKey: &key.PublicKey}, key}, nil
 	case "eth":
-		wire.SetNewAddressFunc(func() wire.Address { return ethwire.NewAddress() })
+		// Not ethwire.NewAddress: what that makes crashes when it is read into.
+		wire.SetNewAddressFunc(func() wire.Address { return &ethwire.Address{Address: new(ethwallet.Address)} })
 		return &ethAccount{&ethwire.Address{Address: ethwallet.AsWalletAddr(account)}}, nil
 	}
 	return nil, fmt.Errorf("wire: %q is neither simple nor eth", config.Wire)

@@ -1,0 +1,132 @@
+"""The engine of lib/perun speaks with a go-perun node itself: gen2, TLS, RSA, real contracts."""
+
+import asyncio
+
+import identities
+import pytest
+from goperun.node import ETHER, TOKEN, Identity, NodeError
+from scripted import Scripted
+
+KINDS = ("simple", "eth")
+
+
+@pytest.fixture
+async def meet(new_node, chain, tmp_path):
+    """await meet(): a node and a scripted peer, acquainted; dialled by the latter unless said."""
+    met = []
+
+    async def make(kind="simple", name="device", dialled=True, **options):
+        node = await new_node(identity=Identity("charger", kind), **options)
+        device = Scripted(
+            chain,
+            node,
+            identities.Simple(name) if kind == "simple" else identities.Eth(bytes(range(20))),
+            tmp_path,
+        )
+        met.append(device)
+        if dialled:
+            await device.dial()
+        else:
+            await node.peer(device.identity.address, await device.listen())
+        return node, device
+
+    yield make
+    for device in met:
+        await device.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_device_opens_pays_is_paid_and_settles(meet, chain, kind):
+    node, device = await meet(kind)
+    machine = await device.propose([(1000, 500)])
+    channel = machine.id.hex()
+    await node.told("channel", channel=channel)
+    await device.pay(machine, 100)
+    assert (await node.pay(channel, 30))["balances"] == [["930", "570"]]
+    await device.until(lambda: machine.current.state.version == 2)
+    await device.finalize(machine)
+    device.conclude(machine)
+    assert device.withdraw(machine) == [930]
+    await node.settle(channel)
+    assert device.holdings(machine) == [[0, 0]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_node_opens_pays_is_paid_and_settles(meet, chain, kind):
+    node, device = await meet(kind, dialled=False)
+    opening = asyncio.create_task(node.propose(device.identity.address, [(1000, 500)]))
+    machine = await device.opened()
+    opened = await opening
+    assert (opened["channel"], opened["phase"]) == (machine.id.hex(), "Acting")
+    await node.pay(opened["channel"], 100)
+    await device.pay(machine, 7)
+    await node.finalize(opened["channel"])
+    await device.heard("closed", 3)
+    await node.settle(opened["channel"])
+    assert device.withdraw(machine) == [593]
+    assert device.holdings(machine) == [[0, 0]]
+
+
+async def test_ether_and_a_token_in_one_channel(meet):
+    node, device = await meet()
+    machine = await device.propose([(10, 20), (30, 40)], assets=device.assets())
+    await node.told("channel", channel=machine.id.hex())
+    await device.pay(machine, 1, 2)
+    await node.pay(machine.id.hex(), 5, 0, final=True)
+    await device.heard("closed", 2)
+    device.conclude(machine)
+    assert device.withdraw(machine) == [14, 28]
+
+
+async def test_the_node_refuses(meet):
+    node, device = await meet()
+    await node.policy(proposals="closed today")
+    await device.send(device.proposal([(1, 1)]))
+    await device.heard("proposal refused", "closed today")
+    await node.policy(proposals="accept", updates="no, thanks")
+    machine = await device.propose([(10, 10)])
+    await node.told("channel", channel=machine.id.hex())
+    state = machine.current.state._replace(version=1, is_final=True)
+    await device.run(machine, machine.propose(state))
+    await device.heard("rejected", "no, thanks")
+
+
+async def test_the_node_is_refused(meet):
+    node, device = await meet(dialled=False)
+    device.welcome = lambda proposal: "no room"
+    with pytest.raises(NodeError, match="no room"):
+        await node.propose(device.identity.address, [(10, 10)])
+    device.welcome = lambda proposal: None
+    channel = (await node.propose(device.identity.address, [(10, 10)]))["channel"]
+    device.decide = lambda state: "too expensive"
+    with pytest.raises(NodeError, match="too expensive"):
+        await node.pay(channel, 1)
+
+
+async def test_the_node_s_watcher_refutes_an_old_state_of_the_device(meet, chain):
+    node, device = await meet()
+    machine = await device.propose([(1000, 0)])
+    await node.told("channel", channel=machine.id.hex())
+    await device.pay(machine, 1)
+    old = machine.current
+    await device.pay(machine, 1)
+    device.register(machine, old)
+    await node.told("registered", channel=machine.id.hex(), version=1)
+    async with asyncio.timeout(20):
+        while device.dispute(machine) != (2, 0):
+            await asyncio.sleep(0.05)
+
+
+async def test_the_node_answers_a_sync(meet):
+    node, device = await meet()
+    machine = await device.propose([(10, 10)])
+    await node.told("channel", channel=machine.id.hex())
+    await device.pay(machine, 1)
+    await device.run(machine, machine.ask())
+    sync = await device.until(
+        lambda: [m for m in device.received if type(m).__name__ == "ChannelSync"]
+    )
+    assert sync[0].current == machine.current
+
+
+assert (ETHER, TOKEN) == (0, 1)  # the order of Scripted.assets()

@@ -38,6 +38,15 @@ LIMIT = 65535
 PATIENCE = 20  # seconds
 
 
+async def eventually(true: Callable[[], Any]) -> None:
+    """Look again and again, until that is so on the chain. Raises TimeoutError."""
+    for _ in range(int(PATIENCE / 0.05)):
+        if await asyncio.to_thread(true):
+            return
+        await asyncio.sleep(0.05)
+    raise TimeoutError(f"not within {PATIENCE} s")
+
+
 class Scripted:
     """node: the peer; identity: of identities.py; generation: of go-perun's messages.
 
@@ -118,7 +127,7 @@ class Scripted:
                 await work
             except Exception as error:
                 self._failure = error
-                await self._note(lambda: None)
+                await self._note([], None)
                 raise
 
         self._tasks.append(asyncio.create_task(run()))
@@ -147,20 +156,20 @@ class Scripted:
             try:
                 message = self.codec.decode(await link.recv())
             except LinkError as error:
-                await self._note(lambda: self.told.append(("gone", str(error))))
+                await self._note(self.told, ("gone", str(error)))
                 return
             except ValueError as error:
-                await self._note(lambda: self.refused.append(str(error)))
+                await self._note(self.refused, str(error))
                 continue
-            await self._note(lambda: self.received.append(message))
+            await self._note(self.received, message)
             try:
                 await self._handle(message)
             except ProtocolError as error:
-                await self._note(lambda: self.refused.append(str(error)))
+                await self._note(self.refused, str(error))
 
-    async def _note(self, what: Callable[[], None]) -> None:
+    async def _note(self, where: list[Any], what: Any) -> None:
         async with self._news:
-            what()
+            where.append(what)
             self._news.notify_all()
 
     async def _handle(self, message: Any) -> None:
@@ -170,7 +179,7 @@ class Scripted:
         elif kind is LedgerChannelProposalAcc:
             await self._open(self._proposal, message, 0)
         elif kind is ChannelProposalRej:
-            await self._note(lambda: self.told.append(("proposal refused", message.reason)))
+            await self._note(self.told, ("proposal refused", message.reason))
         elif kind is not AuthResponse:
             if hasattr(message, "channel_id"):
                 ident = message.channel_id
@@ -224,14 +233,13 @@ class Scripted:
                 self._start(self._fund(machine))
             elif kind is Tell:
                 told = (effect.kind, effect.detail)
-                await self._note(lambda told=told: self.told.append(told))
+                await self._note(self.told, told)
             else:
                 assert kind is Persist or kind.__name__ == "Watch"
 
     async def _fund(self, machine: Channel) -> None:
         await asyncio.to_thread(self._deposit, machine)
-        while not await asyncio.to_thread(self._is_funded, machine):
-            await asyncio.sleep(0.05)
+        await eventually(lambda: self._is_funded(machine))
         await self.run(machine, machine.funded())
 
     def _deposit(self, machine: Channel) -> None:
@@ -266,7 +274,7 @@ class Scripted:
             for asset in machine.current.state.allocation.assets
         ]
 
-    # -- what tests do ------------------------------------------------------------------------------
+    # -- what tests do ----------------------------------------------------------------------------
 
     async def until(self, ready: Callable[[], Any], what: str = "that") -> Any:
         """Wait until ready() is true, and return it."""

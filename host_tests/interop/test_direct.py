@@ -5,7 +5,7 @@ import asyncio
 import identities
 import pytest
 from goperun.node import ETHER, TOKEN, Identity, NodeError
-from scripted import Scripted
+from scripted import Scripted, eventually
 
 KINDS = ("simple", "eth")
 
@@ -112,9 +112,7 @@ async def test_the_node_s_watcher_refutes_an_old_state_of_the_device(meet, chain
     await device.pay(machine, 1)
     device.register(machine, old)
     await node.told("registered", channel=machine.id.hex(), version=1)
-    async with asyncio.timeout(20):
-        while device.dispute(machine) != (2, 0):
-            await asyncio.sleep(0.05)
+    await eventually(lambda: device.dispute(machine) == (2, 0))
 
 
 async def test_the_node_answers_a_sync(meet):

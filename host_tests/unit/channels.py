@@ -53,7 +53,7 @@ FIELDS = {
 }
 
 
-def machines(balances=((100, 50),), assets=(ASSET,), generation=2):
+def machines(balances=((100, 50),), assets=(ASSET,), generation=2, kind=None):
     """Alice's and Bob's channels, agreed upon; nothing is sent yet."""
     offer = proposal(balances, assets)
     acc = accept(offer, b"\x22" * 32, BOB.address)
@@ -62,7 +62,7 @@ def machines(balances=((100, 50),), assets=(ASSET,), generation=2):
         chain = Ethereum(generation)
         params, state = agree(chain, offer, acc)
         agreement = offer.funding_agreement
-        made.append(begin(chain, account, params, index, state, agreement))
+        made.append(begin(chain, account, params, index, state, agreement, kind))
     return made
 
 
@@ -85,9 +85,9 @@ def deliver(machine, messages, decide=None):
     return effects
 
 
-def opened(balances=((100, 50),), assets=(ASSET,), generation=2):
+def opened(balances=((100, 50),), assets=(ASSET,), generation=2, kind=None):
     """Two machines with a funded channel."""
-    alice, bob = machines(balances, assets, generation)
+    alice, bob = machines(balances, assets, generation, kind)
     from_alice, from_bob = sent(alice.open()), sent(bob.open())
     deliver(alice, from_bob)
     deliver(bob, from_alice)

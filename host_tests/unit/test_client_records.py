@@ -28,5 +28,5 @@ def test_anything_else_is_refused():
     for length in range(len(data)):
         raises(WireError, load_channel, data[:length], Ethereum(), ALICE)
     raises(WireError, load_channel, data + b"\x00", Ethereum(), ALICE)
-    raises(WireError, load_channel, data[:1] + b"\x02" + data[2:], Ethereum(), ALICE)
+    raises(WireError, load_channel, data[:1] + b"\x03" + data[2:], Ethereum(), ALICE)
     raises(ValueError, load_channel, data, Ethereum(), BOB)

@@ -1,6 +1,7 @@
 """One or more messages of every type, for the tests of the codecs. Runs on both VMs."""
 
 from perun.model import Allocation, Asset, Params, State, SubAlloc, Transaction, ether
+from perun.wire import bridge_messages as b
 from perun.wire import messages as m
 from perun.wire import service_messages as s
 from perun.wire import subchannel_messages as v
@@ -98,4 +99,7 @@ OURS = (
     s.HeldState(10, FULL, (SIG, SIG_2)),
     s.StateRequest(8, CHANNEL),
     s.HeldState(8, state(4711), (SIG, SIG_2)),
+    b.Attach(11, "node"),
+    b.PeerState("node", True, ""),
+    b.Relay("node", b"\x92\x00\x01"),
 )

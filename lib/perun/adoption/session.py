@@ -53,6 +53,7 @@ class Session:
         self._waiting = {}  # request number -> [asyncio.Event, answer]
         self._number = 0
         self.info = None  # ServiceInfo, the first message of the service
+        self.on_other = None  # coroutine function: gets what is not about the service itself
         self.patience = _PATIENCE
 
     async def run(self):
@@ -92,8 +93,14 @@ class Session:
             if entry:
                 entry[1] = message
                 entry[0].set()
+        elif self.on_other:
+            await self.on_other(message)
 
-    async def _request(self, kind, *fields):
+    async def tell(self, message):
+        """Send what has no answer. LinkError."""
+        await self._link.send(self._codec.encode(message))
+
+    async def request(self, kind, *fields):
         """Send a request and return its answer. ServiceError, LinkError (also: no answer).
 
         A serial line may lose a frame, and does not tell that a service has started anew: it is
@@ -129,7 +136,7 @@ class Session:
     async def fund(self, participant, params, transaction, agreement):
         """Have the service deposit the own share; what follows comes as ChainEvent."""
         state, sigs = transaction
-        answer = await self._request(FundRequest, participant, params, state, sigs, agreement)
+        answer = await self.request(FundRequest, participant, params, state, sigs, agreement)
         self._expect(answer, Ack)
 
     async def watch(self, participant, params, transaction, state_hash, auths=()):
@@ -138,7 +145,7 @@ class Session:
         params: None when the service knows the channel; auths: tuple of WithdrawalAuth.
         """
         state, sigs = transaction
-        answer = await self._request(WatchRequest, participant, params, state, sigs, auths)
+        answer = await self.request(WatchRequest, participant, params, state, sigs, auths)
         receipt = self._expect(answer, Receipt)
         if (receipt.channel_id, receipt.version) != (state.id, state.version):
             raise LinkError("a receipt for something else")
@@ -151,13 +158,13 @@ class Session:
 
     async def dispute(self, channel_id):
         """Have the service register the newest state it holds."""
-        self._expect(await self._request(DisputeRequest, channel_id), Ack)
+        self._expect(await self.request(DisputeRequest, channel_id), Ack)
 
     async def status(self, channel_id):
         """The Status of one channel."""
-        return self._expect(await self._request(StatusRequest, channel_id), Status)
+        return self._expect(await self.request(StatusRequest, channel_id), Status)
 
     async def held(self, channel_id):
         """The Transaction that the service guards for this channel."""
-        answer = self._expect(await self._request(StateRequest, channel_id), HeldState)
+        answer = self._expect(await self.request(StateRequest, channel_id), HeldState)
         return Transaction(answer.state, answer.sigs)

@@ -13,7 +13,8 @@ that nothing changed. The rules that protect the owner's money:
 * After a restart nothing is signed before the peer and the service have shown what they have.
 
 Source: go-perun's channel machine and update protocol, made stricter as described above. Skipping
-burnt versions is ours: go-perun signs another state with the refused version.
+burnt versions is ours: go-perun signs another state with the refused version, and towards it
+`perun.channel.foreign` does without.
 """
 
 from perun.channel import (
@@ -54,12 +55,13 @@ from perun.wire.messages import ChannelSync, ChannelUpdate, ChannelUpdateAcc, Ch
 _ENDS = "a final state is signed: only the same end may follow"
 
 
-def begin(chain, account, params, index, state, agreement):
-    """A new Channel: `state`, its version 0, with the own signature."""
+def begin(chain, account, params, index, state, agreement, kind=None):
+    """A new Channel (or one of another kind): `state`, its version 0, with the own signature."""
     sig = chain.sign(account, chain.state_hash(state))
     sigs = (sig, None) if index == 0 else (None, sig)
     current = Transaction(state, sigs)
-    return Channel(chain, account, params, index, agreement, INIT_SIGNING, current)
+    kind = kind or Channel
+    return kind(chain, account, params, index, agreement, INIT_SIGNING, current)
 
 
 class Channel:
@@ -71,6 +73,8 @@ class Channel:
     signed and the other refused; refused: the peer's ChannelUpdate with that version, or None;
     evidence: two ChannelUpdates of the peer with one version, or None. For reading only.
     """
+
+    FORMAT = 1  # how the store tells this kind of channel from `perun.channel.foreign`'s
 
     def __init__(
         self,

@@ -71,6 +71,7 @@ class Client:
         self.contexts = Contexts()  # all channels, for the service
         self.channels = {}  # channel id -> ChannelHandle
         self.guardian = None  # the task that talks to the service, see guard()
+        self.bridge = None  # perun.client.bridge.Bridge, to go-perun peers behind the service
         self._peers = {}  # address -> Peer
         self._openings = {}  # proposal id -> _Opening, own proposals that wait for an answer
         # What applications set. max_unwatched: None, or per asset the most that may be earned in
@@ -91,11 +92,16 @@ class Client:
             if key[:1] == b"c":
                 machine = load_channel(self.store.get(key), self.chain, self.account)
                 machine.doubts = doubts
-                handle = self._adopt(machine)
+                handle = self._adopt(machine, self._peer_of(machine))
                 receipt = self.store.get(b"r" + machine.id)
                 if receipt:
                     handle.receipt = Compact(Contexts()).decode(receipt)
         return list(self.channels.values())
+
+    def _peer_of(self, machine):
+        if machine.FORMAT == 1:
+            return self.peer(machine.params.participants[1 - machine.index])
+        return self.foreign((self.store.get(b"g" + machine.id) or b"").decode())
 
     # -- links --------------------------------------------------------------------------------
 
@@ -156,6 +162,14 @@ class Client:
             self._peers[address] = Peer(self, address)
         return self._peers[address]
 
+    def foreign(self, name):
+        """The go-perun Peer of this name, connected or not: `perun.client.foreign`."""
+        if name not in self._peers:
+            from perun.client.foreign import ForeignPeer
+
+            self._peers[name] = ForeignPeer(self, name)
+        return self._peers[name]
+
     async def guard(self, dial, expect=None):
         """Keep a session with the IoT adoption service for ever; run it as a task.
 
@@ -177,7 +191,7 @@ class Client:
         """
         rows = tuple(tuple(row) for row in deposits)
         allocation = Allocation(self.limits.assets, rows, ())
-        peers = (self.account.address, peer.address)
+        peers = (peer.own, peer.address)
         rules = borrowed(_OPENING)
         proposal = rules.propose(
             self.random(32), self.random(32), duration, allocation, self.account.address, peers
@@ -189,7 +203,7 @@ class Client:
             await peer.send(proposal)
             await until(opening.answered, opening.is_answered, timeout)
         except TimedOut:
-            raise TimedOut("the peer does not answer the proposal")
+            raise TimedOut("the peer does not answer the proposal" + peer.silence)
         finally:
             del self._openings[proposal.proposal_id]
         if opening.refused:
@@ -197,14 +211,13 @@ class Client:
         await opening.handle.signed(timeout)
         return opening.handle
 
-    def _adopt(self, machine):
+    def _adopt(self, machine, peer):
         """Take a machine into the books."""
         if machine.id in self.channels:
             raise ProtocolError("this channel exists already")
         if len(self.channels) >= _MAX_CHANNELS:
             raise ProtocolError("too many channels")
         state = machine.current.state
-        peer = self.peer(machine.params.participants[1 - machine.index])
         handle = ChannelHandle(self, machine, peer)
         for contexts in (self.contexts, peer.contexts):
             contexts.add(machine.id, state.allocation.assets, state.app)
@@ -235,6 +248,8 @@ class Client:
                 self.store.delete(kept[0])
         if handle.receipt:
             self.store.delete(b"r" + handle.id)
+        if handle.machine.FORMAT != 1:
+            self.store.delete(b"g" + handle.id)
         self.store.delete(b"c" + handle.id)
 
     def _settled_keys(self):
@@ -275,11 +290,11 @@ class Client:
         return handle
 
     async def _on_proposal(self, peer, proposal):
-        peers = (peer.address, self.account.address)
+        peers = (peer.address, peer.own)
         try:
             rules = borrowed(_OPENING)
             rules.check_proposal(proposal, 1, peers, self.limits)
-            if proposal.participant != peer.address:
+            if not peer.is_account(proposal.participant):
                 raise ProtocolError("proposal: the participant is not the peer")
             if len(self.channels) >= _MAX_CHANNELS:
                 raise ProtocolError("proposal: too many channels")
@@ -290,15 +305,15 @@ class Client:
             await peer.send(ChannelProposalRej(proposal.proposal_id, refusal))
             raise ProtocolError(refusal)
         acc = rules.accept(proposal, self.random(32), self.account.address)
-        handle = self._open(proposal, acc, 1)
+        handle = self._open(peer, proposal, acc, 1)
         await peer.send(acc)
         await handle.begin()
 
     async def _on_acceptance(self, peer, acc):
         opening = self._opening_of(peer, acc)
-        if acc.participant != peer.address:
+        if not peer.is_account(acc.participant):
             raise ProtocolError("acceptance: the participant is not the peer")
-        opening.handle = self._open(opening.proposal, acc, 0)
+        opening.handle = self._open(peer, opening.proposal, acc, 0)
         opening.answered.set()
         await opening.handle.begin()
 
@@ -313,10 +328,15 @@ class Client:
             raise ProtocolError("an answer to no proposal of ours")
         return opening
 
-    def _open(self, proposal, acc, index):
+    def _open(self, peer, proposal, acc, index):
         params, state = borrowed(_OPENING).agree(self.chain, proposal, acc)
         agreement = proposal.funding_agreement
-        return self._adopt(begin(self.chain, self.account, params, index, state, agreement))
+        kind = peer.channel
+        machine = begin(self.chain, self.account, params, index, state, agreement, kind)
+        handle = self._adopt(machine, peer)
+        if kind.FORMAT != 1:
+            handle.keep(b"g", peer.name.encode())
+        return handle
 
 
 class _Opening:

@@ -125,6 +125,9 @@ class Guardian:
         session = Session(
             link, codec, client.chain, client.account.address, hello.address, self._on_event
         )
+        bridge = client.bridge
+        if bridge:
+            session.on_other = bridge.receive
         self._known.clear()
         reader = asyncio.create_task(session.run())
         worker = asyncio.create_task(self._work(session))
@@ -133,10 +136,14 @@ class Guardian:
             await reader
         finally:
             worker.cancel()
+            if bridge:
+                bridge.end()
 
     async def _work(self, session):
         try:
             await self._catch_up(session)
+            if self._client.bridge:
+                await self._client.bridge.begin(session)
             while True:
                 while self._fund or self._watch or self._review:
                     await self._next(session)

@@ -190,7 +190,9 @@ class ChannelHandle:
         if self._refusal is not None:
             raise Refused("the peer refused: " + self._refusal)
         if self.phase == SIGNING:
-            raise TimedOut("the peer does not answer version %d" % state.version)
+            raise TimedOut(
+                "the peer does not answer version %d" % state.version + self.peer.silence
+            )
         raise ClientError("the channel is not open any more")
 
     def _is_answered(self, state):
@@ -258,9 +260,9 @@ class ChannelHandle:
             data = dump_channel(self.machine)
         except Exception as error:  # no memory for the record is as bad as no room on the flash
             self._freeze(error)
-        self._store(b"c", data)
+        self.keep(b"c", data)
 
-    def _store(self, kind, data):
+    def keep(self, kind, data):
         """Keep something of this channel in the store, or sign nothing any more."""
         try:
             self.client.store.put(kind + self.id, data)
@@ -288,7 +290,7 @@ class ChannelHandle:
         if receipt:
             self.receipt = receipt
             if keep:
-                self._store(b"r", Compact(Contexts()).encode(receipt))
+                self.keep(b"r", Compact(Contexts()).encode(receipt))
 
     def _unwatched_too_much(self, state):
         """Whether more than the owner allows would rest on states that the service lacks."""

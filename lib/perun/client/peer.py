@@ -2,6 +2,7 @@
 
 import asyncio
 
+from perun.channel.machine import Channel
 from perun.compat import const
 from perun.link import LinkClosed, LinkError
 from perun.wire import WireError
@@ -14,13 +15,21 @@ _MAX_BAD = const(16)  # undecodable frames before the link is closed
 class Peer:
     """address: 20 bytes, proven by the handshake of every link that is attached."""
 
+    channel = Channel  # the kind of machine that channels with this peer have
+    silence = ""  # what to say of a peer that does not answer
+
     def __init__(self, client, address):
         self.address = address
+        self.own = client.account.address  # what this side is to the peer
         self._client = client
         # Its own: a handle is four bytes, and no other peer may make it ambiguous.
         self.contexts = Contexts()
         self._codec = Compact(self.contexts)
         self._link = None
+
+    def is_account(self, address):
+        """Whether this may be the peer's participant address."""
+        return address == self.address
 
     @property
     def connected(self):

@@ -24,8 +24,6 @@ _Record = namedtuple(
     ),
 )
 
-_FORMAT = 1
-
 compact.KINDS["whole_update"] = ("record", ChannelUpdate, None, ("state", "u16", "sig"))
 compact.KINDS["some_update"] = ("optional", "whole_update", None)
 compact.KINDS["two_updates"] = ("list", "whole_update", 2, 2)
@@ -53,7 +51,7 @@ compact.KINDS["channel"] = (
 def dump_channel(machine):
     """The bytes that keep a perun.channel.machine.Channel."""
     record = _Record(
-        _FORMAT,
+        machine.FORMAT,
         machine.params,
         machine.index,
         machine.agreement,
@@ -71,10 +69,14 @@ def dump_channel(machine):
 def load_channel(data, chain, account):
     """The Channel in these bytes. Raises WireError when they are none, or of another format."""
     record = compact.loads("channel", data)
-    if record.format != _FORMAT:
-        raise compact.WireError("the store has channels of format %d" % record.format)
+    kind = Channel
+    if record.format != 1:
+        from perun.channel.foreign import ForeignChannel as kind
+
+        if record.format != kind.FORMAT:
+            raise compact.WireError("the store has channels of format %d" % record.format)
     current = Transaction(record.state, record.sigs)
-    return Channel(
+    return kind(
         chain,
         account,
         record.params,

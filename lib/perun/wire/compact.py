@@ -20,6 +20,8 @@ _FIRST_SUBCHANNEL = const(6)
 _LAST_SUBCHANNEL = const(13)
 _FIRST_SERVICE = const(48)
 _LAST_SERVICE = const(59)
+_FIRST_BRIDGE = const(60)
+_LAST_BRIDGE = const(62)
 
 # Kinds beyond those of `perun.wire.kinds`.
 # key: names a channel by its handle or its id
@@ -177,7 +179,7 @@ def loads(kind, data):
 
 def _number(cls):
     # A service's message is likelier than a sub-channel's, whose tables may stay away for ever.
-    for extension in (0, _FIRST_SERVICE, _FIRST_SUBCHANNEL):
+    for extension in (0, _FIRST_SERVICE, _FIRST_BRIDGE, _FIRST_SUBCHANNEL):
         _extend(extension)
         for number, message in MESSAGES.items():
             if message[0] is cls:
@@ -196,6 +198,10 @@ def _extend(number):
             from perun.wire import compact_subchannel
 
             _add(compact_subchannel.KINDS, compact_subchannel.MESSAGES)
+        elif _FIRST_BRIDGE <= number <= _LAST_BRIDGE:
+            from perun.wire import compact_bridge
+
+            _add(compact_bridge.KINDS, compact_bridge.MESSAGES)
     except ImportError:
         pass
 

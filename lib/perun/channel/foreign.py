@@ -1,8 +1,8 @@
 """A channel with a peer that is go-perun's: the same life, other rules for versions.
 
-Between ours a refused update burns its version. go-perun has no such thing: the next update has the
-version after the newest one that both signed, whatever was refused before, and it signs another
-state with a version that was refused. So here:
+Between ours a refused update burns its version. go-perun has no such thing: the next update has
+the version after the newest one that both signed, whatever was refused before, and it signs
+another state with a version that was refused. So here:
 
 * The next version is always the one after `current`.
 * An own update that was refused or not answered stays in `staged`, for its signature is out: only

@@ -1,4 +1,4 @@
-"""What a device and its service say to each other about go-perun peers that the service bridges to.
+"""What a device and its service say about go-perun peers that the service bridges to.
 
 The service speaks go-perun's protocol to the peer, under a wire identity that it holds for the
 device; here both name the peer by what the service's configuration calls it. A Relay carries a

@@ -21,6 +21,8 @@ from pydantic import (
     model_validator,
 )
 
+from adoption.bridge import addresses
+
 MAX_UINT64 = 2**64 - 1
 MAX_UINT256 = 2**256 - 1
 
@@ -51,6 +53,18 @@ def parse_amount(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_UINT256:
         raise ValueError("an amount is a whole number from 0 to 2**256-1")
     return value
+
+
+def parse_bytes(value: object) -> bytes:
+    """Bytes from "0x" and hex digits."""
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, str) or not value.startswith("0x"):
+        raise ValueError('"0x" and hex digits are expected')
+    try:
+        return bytes.fromhex(value[2:])
+    except ValueError as error:
+        raise ValueError('"0x" and hex digits are expected') from error
 
 
 Address = Annotated[bytes, BeforeValidator(parse_address)]
@@ -157,6 +171,58 @@ class DeviceSection(_Section):
     egoistic: bool | None = None
 
 
+class BridgedDevice(_Section):
+    """A device that speaks to go-perun nodes through this service. name: of its wire identity."""
+
+    address: Address
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class PeerSection(_Section):
+    """A go-perun node. name: what devices call it; address: its marshalled wire address."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    wire: Literal["simple", "ethereum"] = "simple"
+    address: Annotated[bytes, BeforeValidator(parse_bytes), Field(min_length=1, max_length=1024)]
+    connect: str | None = None  # host:port; without it the node has to dial
+    serializer: Literal["protobuf", "perunio"] = "protobuf"
+    certificate: Path | None = None  # of its TLS listener, pinned
+    devices: list[Address] = []  # who may reach it; empty: every device of the bridge
+
+    @model_validator(mode="after")
+    def _provable(self) -> PeerSection:
+        addresses.check(self.wire, self.address)
+        return self
+
+
+class BridgeSection(_Section):
+    """The bridge to go-perun nodes. keys: a directory; listen: TLS, for nodes that dial."""
+
+    listen: list[str] = []
+    listen_perunio: list[str] = []
+    keys: Path = Path("bridge")
+    device: Annotated[list[BridgedDevice], Field(min_length=1)]
+    peer: Annotated[list[PeerSection], Field(min_length=1, max_length=64)]
+
+    @model_validator(mode="after")
+    def _unique(self) -> BridgeSection:
+        for what, values in (
+            ("devices share an address", [device.address for device in self.device]),
+            ("devices share a name", [device.name for device in self.device]),
+            ("peers share a name", [peer.name for peer in self.peer]),
+            ("peers share an address", [peer.address for peer in self.peer]),
+        ):
+            if len(set(values)) != len(values):
+                raise ValueError(f"two {what}")
+        known = {device.address for device in self.device}
+        for peer in self.peer:
+            if not known.issuperset(peer.devices):
+                raise ValueError(
+                    f'peer "{peer.name}" names a device that is not in [[bridge.device]]'
+                )
+        return self
+
+
 class Config(_Section):
     """The whole file."""
 
@@ -166,6 +232,7 @@ class Config(_Section):
     policy: PolicySection = PolicySection()
     limits: LimitsSection = LimitsSection()
     device: list[DeviceSection] = []
+    bridge: BridgeSection | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
@@ -221,4 +288,15 @@ def parse(document: dict[str, Any], base: Path) -> Config:
         }
     )
     chain = config.chain.model_copy(update={"funder_key": base / config.chain.funder_key})
-    return config.model_copy(update={"service": service, "chain": chain})
+    bridge = _bridge_from(config.bridge, base) if config.bridge else None
+    return config.model_copy(update={"service": service, "chain": chain, "bridge": bridge})
+
+
+def _bridge_from(bridge: BridgeSection, base: Path) -> BridgeSection:
+    peers = [
+        peer.model_copy(update={"certificate": base / peer.certificate})
+        if peer.certificate
+        else peer
+        for peer in bridge.peer
+    ]
+    return bridge.model_copy(update={"keys": base / bridge.keys, "peer": peers})

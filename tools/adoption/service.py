@@ -8,6 +8,7 @@ import structlog
 from eth_utils import to_checksum_address
 
 from adoption import certificate, keys
+from adoption.bridge.exchange import Exchange
 from adoption.chain import Chain, ChainError
 from adoption.chain.sender import Sender
 from adoption.config import Config
@@ -40,6 +41,7 @@ class Service:
         keeper = Keeper(config, self.chain, self.sender, self.store, self.hub)
         self.watcher = Watcher(config, self.chain, self.sender, self.store, keeper)
         self.handlers = Handlers(config, self.store, self.identity, self.watcher.wake)
+        self.bridge = Exchange(config.bridge) if config.bridge else None
         self.certificate = (
             certificate.load(service.certificate, create=True) if service.listen_tls else None
         )
@@ -55,6 +57,8 @@ class Service:
             await self.listeners.start()
             if self.certificate:
                 log.info("certificate", sha256=self.certificate.fingerprint.hex())
+            if self.bridge:
+                await self.bridge.start()
             log.info(
                 "ready",
                 identity=to_checksum_address(self.identity.address),
@@ -64,12 +68,22 @@ class Service:
             await self.watcher.run()
         finally:
             await self.listeners.stop()
+            if self.bridge:
+                await self.bridge.stop()
             await self.chain.close()
             await self.store.close()
             log.info("stopped")
 
     def _session(self, link: Link) -> Session:
-        return Session(link, self.config, self.store, self.identity, self.hub, self.handlers)
+        return Session(
+            link,
+            self.config,
+            self.store,
+            self.identity,
+            self.hub,
+            self.handlers,
+            self.bridge,
+        )
 
     def _identity_of_store(self) -> dict[str, str]:
         chain = self.config.chain

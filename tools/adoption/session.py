@@ -7,11 +7,13 @@ import asyncio
 import structlog
 from eth_utils import to_checksum_address
 from perun.wire import WireError, messages
+from perun.wire import bridge_messages as bm
 from perun.wire import service_messages as sm
 from perun.wire.compact import Compact, Contexts
 from perun.wire.msgpack import Reader
 
 from adoption import handshake
+from adoption.bridge.exchange import Exchange
 from adoption.config import Config
 from adoption.handlers import Handlers
 from adoption.hub import Hub
@@ -23,7 +25,8 @@ from adoption.verify import Refused
 log = structlog.get_logger(__name__)
 
 _TEXT = 255  # bytes of UTF-8 that an Error carries
-_REQUESTS = (50, 51, 52, 53, 58)  # the type numbers of FundRequest and so on
+_REQUESTS = (50, 51, 52, 53, 58, 60)  # the type numbers of FundRequest and so on
+_RELAYED = 8  # messages of nodes that wait for the device, besides what the service says itself
 _MAX_BAD = 16  # undecodable frames before a session ends
 
 
@@ -62,6 +65,7 @@ class Session:
         identity: Key,
         hub: Hub,
         handlers: Handlers,
+        bridge: Exchange | None = None,
     ) -> None:
         self._link = link
         self._config = config
@@ -69,13 +73,16 @@ class Session:
         self._identity = identity
         self._hub = hub
         self._handlers = handlers
+        self._bridge = bridge
+        self._relayed = asyncio.Semaphore(_RELAYED)
         self._known = _Known()
         self._reading = Compact(self._known)
         # Channels that the device named by their handle itself. Others are named in full: a
         # device that lost its memory can still read what the service says about them.
         self._shared = Contexts()
         self._writing = Compact(self._shared)
-        self._out: asyncio.Queue[bytes] = asyncio.Queue(config.limits.outgoing_queue)
+        # A body, and whether it is a node's.
+        self._out: asyncio.Queue[tuple[bytes, bool]] = asyncio.Queue(config.limits.outgoing_queue)
         self._over = asyncio.Event()
         self._device = b""
         self.log = log.bind(link=link.name)
@@ -86,7 +93,7 @@ class Session:
         """Send an event. A device that does not read its link loses the session; its Status
         tells later what it missed."""
         try:
-            self._out.put_nowait(self._writing.encode(event))
+            self._out.put_nowait((self._writing.encode(event), False))
         except asyncio.QueueFull:
             self.log.warning("the device does not read: session ended")
             self._over.set()
@@ -94,6 +101,21 @@ class Session:
     def replace(self) -> None:
         """The device has a newer session."""
         self._over.set()
+
+    # -- what the bridge calls --------------------------------------------------------------------
+
+    async def relay(self, peer: str, message: object) -> None:
+        """Send a node's message on. Waits while the device reads too slowly: a node that talks
+        without end fills its own connection, not this session."""
+        await self._relayed.acquire()
+        relayed = bm.Relay(peer, self._writing.encode(message))
+        await self._out.put((self._writing.encode(relayed), True))
+
+    async def peer_state(self, peer: str, connected: bool, text: str) -> None:
+        """Tell the device of its link to a node."""
+        await self._relayed.acquire()
+        state = bm.PeerState(peer, connected, _cut(text))
+        await self._out.put((self._writing.encode(state), True))
 
     # -- life -------------------------------------------------------------------------------------
 
@@ -166,13 +188,17 @@ class Session:
             return reader.result() if reader in done else None
         finally:
             self._hub.leave(self._device, self)
+            if self._bridge:
+                self._bridge.detach(self._device, self)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _write(self) -> None:
         while True:
-            body = await self._out.get()
+            body, relayed = await self._out.get()
+            if relayed:
+                self._relayed.release()
             try:
                 async with asyncio.timeout(self._config.limits.send_timeout):
                     await self._link.send(body)
@@ -212,6 +238,9 @@ class Session:
             return
         if isinstance(message, sm.Error):
             return  # never answered, or two ends (or an echoing line) would not come to rest
+        if isinstance(message, bm.Relay):
+            await self._pass_on(message)
+            return
         number = getattr(message, "request", 0)
         if not self._hub.allows(self._device):
             await self._answer(
@@ -219,6 +248,9 @@ class Session:
             )
             return
         try:
+            if isinstance(message, bm.Attach):
+                await self._attach(message)
+                return
             async for answer in self._handlers.serve(self._device, message):
                 await self._answer(answer)
             self._learn(message)
@@ -231,6 +263,28 @@ class Session:
                 _error(number, sm.ERROR_INTERNAL, "the service failed: try again later")
             )
 
+    async def _attach(self, request: bm.Attach) -> None:
+        if self._bridge is None:
+            raise Refused(sm.ERROR_NOT_ALLOWED, "this service has no bridge to go-perun nodes")
+        self._bridge.attach(self._device, request.peer, self)
+        await self._answer(sm.Ack(request.request))
+
+    async def _pass_on(self, relay: bm.Relay) -> None:
+        """What the device says to a node. It is not told that it arrived, only what did not."""
+        connected, problem = False, "not attached"
+        try:
+            self._known.forget()
+            message = self._reading.decode(relay.body)
+            for context in self._known.found:
+                self._shared.add(*context)
+            if self._bridge is not None:
+                connected, problem = self._bridge.send(self._device, relay.peer, message)
+        except WireError as error:
+            connected, problem = True, f"not relayed: {error}"
+        if problem:
+            state = bm.PeerState(relay.peer, connected, _cut(problem))
+            await self._answer(state)
+
     def _learn(self, message: object) -> None:
         """A channel that came with its params is known by its handle from now on."""
         params = getattr(message, "params", None)
@@ -239,7 +293,7 @@ class Session:
             self._known.add(state.id, state.allocation.assets, state.app)
 
     async def _answer(self, message: object) -> None:
-        await self._out.put(self._writing.encode(message))
+        await self._out.put((self._writing.encode(message), False))
 
     async def _complain(self, request: int, code: int, text: str) -> None:
         """Say why before hanging up, if the other end still listens."""
@@ -251,7 +305,12 @@ class Session:
 
 
 def _error(request: int, code: int, text: str) -> sm.Error:
-    return sm.Error(request, code, text.encode()[:_TEXT].decode(errors="ignore"))
+    return sm.Error(request, code, _cut(text))
+
+
+def _cut(text: str) -> str:
+    """As much of a text as a message carries."""
+    return text.encode()[:_TEXT].decode(errors="ignore")
 
 
 def _request_number(body: bytes) -> int:

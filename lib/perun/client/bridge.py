@@ -63,12 +63,16 @@ class Bridge:
 
     async def _note(self, state):
         name = state.peer
-        line = self._lines.get(name)
+        line = self._lines.pop(name, None)
         if state.text:
             self._client.on_error("%s: %s" % (name, state.text))
-        if line and line.closed:
-            line = None
-        if state.connected and not line:
+            if state.connected:  # only a message was lost
+                if line:
+                    self._lines[name] = line
+                return
+        if line:
+            line.close()
+        if state.connected:
             if self._name not in ("", name) or len(self._lines) >= _MAX_PEERS:
                 return
             peer = self._client.foreign(name)
@@ -76,10 +80,6 @@ class Bridge:
             line = self._lines[name] = _Line(self, name)
             # In a task of its own: it sends, and the session must go on being read meanwhile.
             asyncio.create_task(self._attach(peer, line))
-        elif line and not state.connected:
-            self._lines.pop(name).close()
-        else:
-            return
         if self._on_state:
             self._on_state(name, state.connected, state.text)
 

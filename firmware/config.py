@@ -21,6 +21,7 @@ _SERIAL = {"path": (..., "text"), "baud": (115200, "number", 300, 4000000, "a ba
 _ASSET = {"holder": (..., "address"), "max_deposit": (..., "amount")}
 _CHAIN = {
     "id": (..., "number", 1, (1 << 256) - 1, "a chain id"),
+    "generation": (2, "number", 1, 2, "a generation of Perun's contracts"),
     "assets": (..., "sections", _ASSET, 16),
     "min_challenge_duration": (60, "number", 1, _MAX_CHALLENGE, "seconds"),
     "max_challenge_duration": (86400, "number", 1, _MAX_CHALLENGE, "seconds"),
@@ -38,7 +39,12 @@ _SERVICE = {
 _PEER = {
     "listen": (None, "section", _TCP),
     "dial": (None, "section", _TCP),
+    "bridge": (None, "text"),
     "address": (None, "address"),
+    "protocol": (None, "one_of", "go-perun-1", "go-perun-2"),
+    "name": (None, "text"),
+    "peer_name": (None, "text"),
+    "identity": (None, "text"),
 }
 _FILE = {
     "chain": (..., "section", _CHAIN),
@@ -82,16 +88,34 @@ def check(document):
     holders = [asset["holder"] for asset in chain["assets"]]
     if len(set(holders)) != len(holders):
         raise ConfigError("chain.assets: a holder is listed twice")
-    for name, one, other in (("service", "tcp", "serial"), ("peer", "listen", "dial")):
-        if (config[name][one] is None) == (config[name][other] is None):
-            raise ConfigError('%s: exactly one of "%s" and "%s" is needed' % (name, one, other))
+    for name, ways in (("service", ("tcp", "serial")), ("peer", ("listen", "dial", "bridge"))):
+        if sum(config[name][way] is not None for way in ways) != 1:
+            known = ", ".join('"%s"' % way for way in ways)
+            raise ConfigError("%s: exactly one of %s is needed" % (name, known))
     tcp = config["service"]["tcp"]
     if tcp and not tcp["certificate"] and not _is_loopback(tcp["host"]):
         raise ConfigError(
             "service.tcp.certificate: missing: over a network the service is spoken to by TLS; "
             'put here the fingerprint that its "adoption certificate" shows'
         )
+    _check_protocol(config["peer"], chain)
     return config
+
+
+def _check_protocol(peer, chain):
+    """What go-perun's own protocol needs, and nothing else has."""
+    protocol = peer["protocol"]
+    wanted = {None: (), "go-perun-1": ("name",), "go-perun-2": ("identity",)}[protocol]
+    if protocol:
+        if peer["bridge"]:
+            raise ConfigError("peer.protocol: the service speaks it, behind the bridge")
+        wanted += ("peer_name",)
+        if chain["generation"] != int(protocol[-1]):
+            raise ConfigError("peer.protocol: chain.generation must be " + protocol[-1])
+    for name in ("name", "identity", "peer_name"):
+        if (peer[name] is not None) != (name in wanted):
+            what = "missing" if name in wanted else "not for this protocol"
+            raise ConfigError("peer.%s: %s" % (name, what))
 
 
 def _is_loopback(host):

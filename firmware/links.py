@@ -24,6 +24,17 @@ def service_dialer(settings):
     return lambda: serial.dial(settings["serial"]["path"], settings["serial"]["baud"], _LIMIT)
 
 
+def peering(client, settings, console):
+    """The Peering of a checked configuration."""
+    if settings["bridge"]:
+        from go_perun import Bridged as kind
+    elif settings["protocol"]:
+        from go_perun import Direct as kind
+    else:
+        kind = Peering
+    return kind(client, settings, console)
+
+
 class Peering:
     """Listens for peers, or keeps a link to the one that the configuration names."""
 
@@ -41,9 +52,7 @@ class Peering:
 
         if self._settings["listen"]:
             here = self._settings["listen"]
-            server = await tcp.serve(
-                here["host"], here["port"], self._client.accept, _LIMIT, _LINKS
-            )
+            server = await self.listen(tcp, here)
             self._console.event("listening", port=here["port"])
             await server.wait_closed()
             raise LinkError("the listener ended")
@@ -51,11 +60,19 @@ class Peering:
             await self._dial(tcp)
             await asyncio.sleep(_PAUSE)
 
+    async def listen(self, tcp, here):
+        """The server that lets peers in."""
+        return await tcp.serve(here["host"], here["port"], self._client.accept, _LIMIT, _LINKS)
+
+    async def connect(self, tcp, there):
+        """The Peer at the other end of a fresh connection. Raises OSError."""
+        link = await tcp.connect(there["host"], there["port"], _LIMIT)
+        return await self._client.connect(link, self._settings["address"])
+
     async def _dial(self, tcp):
         there = self._settings["dial"]
         try:
-            link = await tcp.connect(there["host"], there["port"], _LIMIT)
-            peer = await self._client.connect(link, self._settings["address"])
+            peer = await self.connect(tcp, there)
         except OSError as error:
             self._console.event("peer unreachable", text=str(error))
             return

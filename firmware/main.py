@@ -24,7 +24,7 @@ class Device:
     """A device of a checked configuration, an account, an open store and a console."""
 
     def __init__(self, config, account, store, console):
-        from links import Peering
+        from links import peering
         from perun.channel import Limits
         from perun.client import Client
         from perun.model import ether
@@ -37,11 +37,13 @@ class Device:
             chain["max_challenge_duration"],
         )
         self.console = console
-        self.client = Client(account, chain["id"], limits, config["receiver"], store)
+        self.client = Client(
+            account, chain["id"], limits, config["receiver"], store, chain["generation"]
+        )
         self.client.on_error = lambda text: console.event("warning", text=text)
         self.client.restore()
         self._service = config["service"]
-        self._peering = Peering(self.client, config["peer"], console)
+        self._peering = peering(self.client, config["peer"], console)
         app = config["app"]
         self._name = app["module"]
         self.app = __import__(app["module"]).App(self.client, app, console, self._peering)

@@ -144,11 +144,11 @@ def test_wrong_durations():
 
 def test_one_link_each():
     tcp = {"host": "localhost", "port": 1}
-    refused(("service",), {}, 'exactly one of "tcp" and "serial"')
+    refused(("service",), {}, 'exactly one of "tcp", "serial"')
     both = {"tcp": tcp, "serial": {"path": "/dev/ttyS1"}}
-    refused(("service",), both, 'exactly one of "tcp" and "serial"')
-    refused(("peer",), {}, 'exactly one of "listen" and "dial"')
-    refused(("peer",), {"listen": tcp, "dial": tcp}, 'exactly one of "listen" and "dial"')
+    refused(("service",), both, 'exactly one of "tcp", "serial"')
+    refused(("peer",), {}, 'exactly one of "listen", "dial", "bridge"')
+    refused(("peer",), {"listen": tcp, "dial": tcp}, 'exactly one of "listen", "dial", "bridge"')
 
 
 def test_certificate():
@@ -206,3 +206,22 @@ def test_wrong_file():
     import os
 
     os.remove("wrong_config.tmp")
+
+
+def test_go_perun_peers():
+    tcp = {"host": "localhost", "port": 1}
+    assert config.check(changed(("peer",), {"bridge": "node"}))["peer"]["bridge"] == "node"
+    refused(("peer",), {"bridge": "node", "dial": tcp}, "exactly one of")
+    first = {"dial": tcp, "protocol": "go-perun-1", "name": "car", "peer_name": "node"}
+    refused(("peer",), first, "chain.generation must be 1")
+    document_ = changed(("peer",), first)
+    document_["chain"]["generation"] = 1
+    assert config.check(document_)["peer"]["protocol"] == "go-perun-1"
+    second = {"dial": tcp, "protocol": "go-perun-2", "peer_name": "node"}
+    refused(("peer",), second, "peer.identity: missing")
+    second["identity"] = "wire.json"
+    config.check(changed(("peer",), second))
+    refused(("peer",), {"dial": tcp, "name": "car"}, "peer.name: not for this protocol")
+    bridged = {"bridge": "node", "protocol": "go-perun-1"}
+    refused(("peer",), bridged, "the service speaks it")
+    refused(("peer",), {"dial": tcp, "protocol": "perun"}, "peer.protocol: expected one of")

@@ -24,22 +24,26 @@ _PACKAGE = """def __getattr__(name):
 
 def texts(world: World) -> dict[Path, str]:
     """File -> its text for the device. A package of words alone has none."""
-    found = {}
-    stays = kept(module.tree for module in world.modules.values())
+    found, bodies = {}, {}
     for module in world.modules.values():
         home = world.home(module.name)
         path = module.path
         if home == module.name in world.bundles:
-            found[path] = _text(_bundle(world, module.name), stays)
+            bodies[path] = _bundle(world, module.name)
         elif home != module.name:
             if path.name == "__init__.py":
                 found[path] = _PACKAGE.format(module.name)
                 path = path.with_name("_names.py")
-            found[path] = _text(_alias(world, module), stays)
+            bodies[path] = _alias(world, module)
         elif module.is_native:
             found[path] = module.text
         else:
-            found[path] = _text(Rewriter(module, world).body(), stays)
+            bodies[path] = Rewriter(module, world).body()
+    stays = kept(
+        (module.tree for module in world.modules.values()),
+        (ast.Module(body, []) for body in bodies.values()),
+    )
+    found |= {path: _text(body, stays) for path, body in bodies.items()}
     return {path: text for path, text in found.items() if text}
 
 

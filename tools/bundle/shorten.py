@@ -25,9 +25,13 @@ class Kept(NamedTuple):
     attributes: frozenset[str]  # seen by others than the methods of their class
 
 
-def kept(trees: Iterable[ast.Module]) -> Kept:
-    """What stays in these modules, which are all that run together."""
+def kept(trees: Iterable[ast.Module], bundles: Iterable[ast.Module]) -> Kept:
+    """What stays in these modules, which are all that run together. bundles: what becomes of them,
+    each a module of the device."""
     keywords, attributes = set(), set()
+    for cls in (cls for tree in bundles for cls in _extending(tree)):
+        attributes.update(node.name for node in cls.body if isinstance(node, Function))
+        attributes.update(node.attr for node in ast.walk(cls) if isinstance(node, ast.Attribute))
     for node in (node for tree in trees for node in ast.walk(tree)):
         if isinstance(node, ast.keyword) and node.arg:
             keywords.add(node.arg)
@@ -80,6 +84,12 @@ def _inner_names(body: Iterable[ast.AST]) -> Iterator[str]:
             yield from (name for name, _ in bindings(node.body))
         if isinstance(node, ast.comprehension):
             yield from (name for name, _ in bindings([node.target]))
+
+
+def _extending(tree: ast.Module) -> list[ast.ClassDef]:
+    """The classes that extend another module's: what they share with it is not private."""
+    own = [cls for family in _families(tree) for cls in family]
+    return [node for node in tree.body if isinstance(node, ast.ClassDef) and node not in own]
 
 
 def _families(tree: ast.Module) -> list[list[ast.ClassDef]]:

@@ -80,11 +80,13 @@ class Bridge:
             line = self._lines[name] = _Line(self, name)
             # In a task of its own: it sends, and the session must go on being read meanwhile.
             asyncio.create_task(self._attach(peer, line))
-        if self._on_state:
-            self._on_state(name, state.connected, state.text)
+        elif self._on_state:
+            self._on_state(name, False, state.text)
 
     async def _attach(self, peer, line):
         try:
+            if self._on_state:
+                self._on_state(peer.name, True, "")
             await peer.attach(line)
         except Exception as error:
             self._client.on_error("%s: %r" % (peer.name, error))

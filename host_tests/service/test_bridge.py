@@ -563,3 +563,76 @@ async def test_a_certificate_that_is_not_the_pinned_one(car, node, begin, tmp_pa
     car.start(service)
     await until(lambda: any("pinned" in text for text in car.errors))
     assert node.links.empty()
+
+
+def test_what_operators_are_shown(tmp_path, chain):
+    import json
+
+    from adoption.cli import app
+    from typer.testing import CliRunner
+
+    device = kit.Device()
+    node = Node(tmp_path)
+    found = kit.document(chain, [device])
+    found["bridge"] = bridge([device], node)
+    path = tmp_path / "adoption.toml"
+    path.write_text(_toml(found))
+    done = CliRunner().invoke(app, ["bridge", "-c", str(path), "--json"])
+    assert done.exit_code == 0, done.output
+    shown = json.loads(done.stdout)["devices"][0]
+    assert addresses.parse_simple(bytes.fromhex(shown["simple"][2:])).name == b"car0"
+    assert bytes.fromhex(shown["ethereum"][2:]) == device.address
+    again = CliRunner().invoke(app, ["bridge", "-c", str(path)])
+    assert shown["simple"] in again.stdout
+    del found["bridge"]
+    path.write_text(_toml(found))
+    done = CliRunner().invoke(app, ["bridge", "-c", str(path)])
+    assert done.exit_code == 1 and "no [bridge]" in done.output
+
+
+def _toml(document: dict[str, Any]) -> str:
+    """Enough of TOML for kit.document()."""
+
+    def value(found: Any) -> str:
+        if isinstance(found, dict):
+            return "{" + ", ".join(f"{k} = {value(v)}" for k, v in found.items()) + "}"
+        if isinstance(found, list):
+            return "[" + ", ".join(map(value, found)) + "]"
+        return f'"{found}"' if isinstance(found, str) else str(found).lower()
+
+    return "\n".join(f"{name} = {value(section)}" for name, section in document.items())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"address": "0x0004" + b"node".hex()}, "no public key"),
+        ({"address": "0x00"}, "cut off"),
+        ({"address": "node"}, "hex digits"),
+        ({"wire": "ethereum"}, "20 bytes"),
+        ({"serializer": "json"}, "perunio"),
+        ({"devices": ["0x" + "11" * 20]}, "is not in [[bridge.device]]"),
+    ],
+)
+def test_wrong_configurations(tmp_path, chain, change, words):
+    from adoption.config import ConfigError
+
+    device = kit.Device()
+    found = kit.document(chain, [device])
+    found["bridge"] = bridge([device], Node(tmp_path))
+    found["bridge"]["peer"][0].update(change)
+    with pytest.raises(ConfigError, match=words.replace("[", r"\[").replace("]", r"\]")):
+        kit.parse(found, tmp_path)
+
+
+async def test_the_ethereum_wire_address(car, node, begin):
+    """Twenty bytes, and a constant for a proof."""
+    node.address = node.account.address
+    node.proof = b"Authenticate"
+    section = bridge([car], node)
+    section["peer"][0]["wire"] = "ethereum"
+    service = await begin([car], [node], peer=section["peer"])
+    car.start(service)
+    link = await node.links.get()
+    assert link.device == car.address and link.their_proof == b"Authenticate"
+    await car.peer()

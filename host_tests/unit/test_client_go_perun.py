@@ -161,7 +161,7 @@ def test_all_peers_that_there_are():
     run(main())
 
 
-# -- directly ---------------------------------------------------------------------------------------
+# -- directly -----------------------------------------------------------------------------------
 
 
 async def met(dialled):
@@ -245,19 +245,21 @@ def test_the_proof_of_generation_2():
     found = {}
     for line in vector_text("gen2_simple_account_rsa.txt").split("\n"):
         words = line.split()
-        if len(words) == 2:
+        if len(words) > 1:
             found[words[0]] = words[1]
     address, proof = bytes.fromhex(found["address"]), bytes.fromhex(found["sig"])
     assert signed(address, proof)
-    for wrong in (b"", proof[:-1], proof + b"\0", bytes(256), b"\xff" * 256, proof[::-1]):
-        assert not signed(address, wrong)
-    for other in (
+    for wrong in (
         b"",
-        address[:7],
-        address[:-1],
-        address + b"\0",
-        address[:2] + b"B" + address[3:],
+        proof[:-1],
+        proof + b"\0",
+        bytes(256),
+        b"\xff" * 256,
+        proof[1:] + proof[:1],
     ):
+        assert not signed(address, wrong)
+    renamed = address[:2] + b"B" + address[3:]
+    for other in (b"", address[:7], address[:-1], address + b"\0", renamed):
         assert not signed(other, proof)
     assert not signed(address[:-4] + b"\0\0\0\1", proof)
 

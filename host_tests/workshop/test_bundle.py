@@ -146,6 +146,28 @@ def test_attributes_of_relatives_stay_apart(build):
     assert run(found, "one")["Derived"](1).both() == (1, 2)
 
 
+def test_what_another_module_extends_is_not_private(build):
+    found = build(
+        one="""
+            class Base:
+                def __init__(self, value): self._value, self._other = value, 2
+                def get(self): return self._answer() + self._other
+                def _answer(self): return self._value
+            """,
+        two="",
+        three="""
+            from one import Base
+            class Derived(Base):
+                def _answer(self): return self._value * 10
+            """,
+    )
+    assert "_value" in found["one"] and "_answer" in found["one"]
+    assert "_other" not in found["one"]
+    namespace = run(found, "one")
+    exec(found["three"].replace("from one import Base", ""), namespace)
+    assert namespace["Derived"](1).get() == 12
+
+
 # -- what it makes of the library -----------------------------------------------------------------
 
 

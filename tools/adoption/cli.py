@@ -15,11 +15,13 @@ import structlog
 import typer
 from eth_utils import to_checksum_address
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from adoption import config as configuration
 from adoption import certificate as certificates
 from adoption import keys, status
+from adoption.bridge.identity import described
 from adoption.chain import WrongChain
 from adoption.config import Config, ConfigError
 from adoption.service import Service
@@ -41,7 +43,7 @@ def _load(path: Path) -> Config:
 
 
 def _failure(text: str) -> typer.Exit:
-    Console(stderr=True).print(f"[bold red]Error:[/] {text}", highlight=False)
+    Console(stderr=True).print(f"[bold red]Error:[/] {escape(text)}", highlight=False)
     return typer.Exit(1)
 
 
@@ -147,6 +149,30 @@ def show_status(
                 member["stage"] + (" (needs a signature)" * member["needs_authorization"]),
             )
     console.print(table)
+
+
+@app.command(name="bridge")
+def show_bridge(
+    config: ConfigOption,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show what the operator of a go-perun node needs: the devices' wire addresses, and the
+    bridge's certificate. Keys that are missing are made."""
+    section = _load(config).bridge
+    if section is None:
+        raise _failure("the configuration has no [bridge]")
+    try:
+        found = described(section)
+    except (keys.BadKey, OSError) as error:
+        raise _failure(str(error)) from error
+    if as_json:
+        print(json.dumps(found))
+        return
+    for device in found["devices"]:
+        print(f"{device['device']}  {device['name']}")
+        for kind in ("simple", "ethereum"):
+            print(f"  {kind:9} {device[kind]}")
+    print(f"certificate: {found['certificate']}")
 
 
 @devices_app.command(name="list")

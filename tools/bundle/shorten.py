@@ -28,7 +28,8 @@ class Kept(NamedTuple):
 def kept(trees: Iterable[ast.Module], bundles: Iterable[ast.Module]) -> Kept:
     """What stays in these modules, which are all that run together. bundles: what becomes of them,
     each a module of the device."""
-    keywords, attributes = set(), set()
+    keywords: set[str] = set()
+    attributes: set[str] = set()
     for cls in (cls for tree in bundles for cls in _extending(tree)):
         attributes.update(node.name for node in cls.body if isinstance(node, Function))
         attributes.update(node.attr for node in ast.walk(cls) if isinstance(node, ast.Attribute))

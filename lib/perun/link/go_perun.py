@@ -2,9 +2,9 @@
 
 In generation 1 that is all there is. In generation 2 (net/simple, over TLS) each end sends a
 signature over its own address, always the same bytes: a device has it made once on a computer
-(`python -m adoption identity`) and never computes with RSA keys, except to check the peer's. Whoever
-has seen that signature can repeat it: what keeps strangers out is the pinned certificate of the TLS
-link, and what protects the money are the signatures on the states.
+(`python -m adoption identity`) and never computes with RSA keys, except to check the peer's.
+Whoever has seen that signature can repeat it: what keeps strangers out is the pinned certificate
+of the TLS link, and what protects the money are the signatures on the states.
 
 Source: go-perun's packages wire/net and wire/net/simple.
 """

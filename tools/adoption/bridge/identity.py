@@ -12,7 +12,7 @@ import os
 import ssl
 import stat
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -22,6 +22,7 @@ from cryptography.x509.oid import NameOID
 from eth_utils import to_checksum_address
 
 from adoption.bridge import addresses
+from adoption.config import BridgeSection
 from adoption.keys import BadKey
 
 _YEARS = 30  # of a certificate: nodes pin it or do not look at it
@@ -81,6 +82,20 @@ class Keyring:
             _write(certificate, _self_signed(private).public_bytes(serialization.Encoding.PEM))
         _check_mode(key)
         return certificate, key
+
+
+def described(section: BridgeSection) -> dict[str, Any]:
+    """What the operators of nodes need to know. Raises BadKey."""
+    keyring = Keyring(section.keys)
+    devices = []
+    for device in section.device:
+        found = {"device": to_checksum_address(device.address), "name": device.name}
+        for kind in ("simple", "ethereum"):
+            identity = keyring.identity(kind, device.address, device.name)
+            found[kind] = "0x" + identity.address.hex()
+        devices.append(found)
+    keyring.server()
+    return {"devices": devices, "certificate": str(section.keys / "tls.crt")}
 
 
 def rsa_key(path: Path) -> rsa.RSAPrivateKey:

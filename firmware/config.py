@@ -26,19 +26,19 @@ _CHAIN = {
     "min_challenge_duration": (60, "number", 1, _MAX_CHALLENGE, "seconds"),
     "max_challenge_duration": (86400, "number", 1, _MAX_CHALLENGE, "seconds"),
 }
-_SERVICE_TCP = {
+_SECURE_TCP = {
     "host": (..., "text"),
     "port": (..., "number", 1, 65535, "a port"),
     "certificate": ((), "pins"),
 }
 _SERVICE = {
-    "tcp": (None, "section", _SERVICE_TCP),
+    "tcp": (None, "section", _SECURE_TCP),
     "serial": (None, "section", _SERIAL),
     "address": (None, "address"),
 }
 _PEER = {
     "listen": (None, "section", _TCP),
-    "dial": (None, "section", _TCP),
+    "dial": (None, "section", _SECURE_TCP),
     "bridge": (None, "text"),
     "address": (None, "address"),
     "protocol": (None, "one_of", "go-perun-1", "go-perun-2"),
@@ -112,6 +112,11 @@ def _check_protocol(peer, chain):
         wanted += ("peer_name",)
         if chain["generation"] != int(protocol[-1]):
             raise ConfigError("peer.protocol: chain.generation must be " + protocol[-1])
+    pinned = peer["dial"] and peer["dial"]["certificate"]
+    if protocol == "go-perun-2" and not pinned:
+        raise ConfigError("peer.dial.certificate: missing: go-perun-2 is dialled by TLS")
+    if pinned and protocol != "go-perun-2":
+        raise ConfigError("peer.dial.certificate: only go-perun-2 uses TLS")
     for name in ("name", "identity", "peer_name"):
         if (peer[name] is not None) != (name in wanted):
             what = "missing" if name in wanted else "not for this protocol"

@@ -57,7 +57,7 @@ class Direct(Peering):
 
     async def connect(self, tcp, there):
         """The Peer at the other end of a fresh connection. Raises OSError."""
-        link = await tcp.connect(there["host"], there["port"], _LIMIT)
+        link = await tcp.connect(there["host"], there["port"], _LIMIT, there["certificate"])
         return await self._peers.connect(link)
 
 

@@ -61,7 +61,7 @@ class Node:
     async def serve(self) -> None:
         """Listen; whoever comes in and shakes hands is in `links`."""
         self._server = await asyncio.start_server(
-            self._accept, "127.0.0.1", self.port, ssl=self._keyring.server()
+            self._accept, "127.0.0.1", self.port, ssl=self._keyring.certificate().context()
         )
         self.port = self._server.sockets[0].getsockname()[1]
 

@@ -227,10 +227,9 @@ async def wire_address(service, car) -> bytes:
 async def test_keys_stay_and_are_private(car, node, begin, tmp_path, start):
     service = await begin([car], [node])
     files = list((tmp_path / "bridge").iterdir())
-    assert len(files) == 3
+    assert len(files) == 2
     for path in files:
-        if path.suffix != ".crt":
-            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
     car.start(service)
     first = (await node.links.get()).device
     await start.stop(service)
@@ -555,8 +554,7 @@ async def test_a_node_that_is_not_there_yet(car, node, begin):
 
 
 async def test_a_certificate_that_is_not_the_pinned_one(car, node, begin, tmp_path):
-    Node(tmp_path, "other")._keyring.server()
-    other = next(path for path in tmp_path.glob("node-other-*/tls.crt"))
+    other = Node(tmp_path, "other")._keyring.certificate().path
     section = bridge([car], node)
     section["peer"][0]["certificate"] = str(other)
     service = await begin([car], [node], peer=section["peer"])

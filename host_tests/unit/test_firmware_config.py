@@ -218,6 +218,10 @@ def test_go_perun_peers():
     document_["chain"]["generation"] = 1
     assert config.check(document_)["peer"]["protocol"] == "go-perun-1"
     second = {"dial": tcp, "protocol": "go-perun-2", "peer_name": "node"}
+    refused(("peer",), second, "peer.dial.certificate: missing")
+    pinned = {"host": "localhost", "port": 1, "certificate": "ab" * 32}
+    refused(("peer",), {"dial": pinned}, "only go-perun-2 uses TLS")
+    second["dial"] = pinned
     refused(("peer",), second, "peer.identity: missing")
     second["identity"] = "wire.json"
     config.check(changed(("peer",), second))

@@ -163,7 +163,7 @@ def show_bridge(
         raise _failure("the configuration has no [bridge]")
     try:
         found = described(section)
-    except (keys.BadKey, OSError) as error:
+    except (keys.BadKey, certificates.BadCertificate, OSError) as error:
         raise _failure(str(error)) from error
     if as_json:
         print(json.dumps(found))
@@ -172,7 +172,7 @@ def show_bridge(
         print(f"{device['device']}  {device['name']}")
         for kind in ("simple", "ethereum"):
             print(f"  {kind:9} {device[kind]}")
-    print(f"certificate: {found['certificate']}")
+    print(found["certificate"], end="")
 
 
 @devices_app.command(name="list")

@@ -41,7 +41,7 @@ class Exchange:
 
     async def start(self) -> None:
         """Listen for nodes. Raises OSError when an address cannot be had."""
-        context = self._keyring.server()
+        context = self._keyring.certificate().context()
         for serializer, places in (
             ("protobuf", self._section.listen),
             ("perunio", self._section.listen_perunio),

@@ -7,7 +7,6 @@ stolen one somebody can pose as the device's endpoint, and still signs no state.
 
 from __future__ import annotations
 
-import datetime
 import os
 import ssl
 import stat
@@ -16,16 +15,15 @@ from typing import Any, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
-from cryptography.x509.oid import NameOID
 from eth_utils import to_checksum_address
 
+from adoption import certificate
 from adoption.bridge import addresses
+from adoption.certificate import Certificate
 from adoption.config import BridgeSection
 from adoption.keys import BadKey
-
-_YEARS = 30  # of a certificate: nodes pin it or do not look at it
 
 
 class Identity(NamedTuple):
@@ -59,12 +57,10 @@ class Keyring:
             self._simple[device] = simple_identity(name, key)
         return self._simple[device]
 
-    def server(self) -> ssl.SSLContext:
-        """For listening. Nodes need not show a certificate: who they are, the handshake says."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(*self._certificate())
-        return context
+    def certificate(self) -> Certificate:
+        """What nodes see when they dial, or are dialled. Raises BadCertificate."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return certificate.load(self._folder / "tls.pem", create=True)
 
     def client(self) -> ssl.SSLContext:
         """For dialling. The certificate is compared with the pinned one afterwards, if any."""
@@ -72,16 +68,8 @@ class Keyring:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-        context.load_cert_chain(*self._certificate())
+        context.load_cert_chain(self.certificate().path)
         return context
-
-    def _certificate(self) -> tuple[Path, Path]:
-        certificate, key = self._folder / "tls.crt", self._folder / "tls.key"
-        if not certificate.exists():
-            _write(key, _pem(private := ec.generate_private_key(ec.SECP256R1())))
-            _write(certificate, _self_signed(private).public_bytes(serialization.Encoding.PEM))
-        _check_mode(key)
-        return certificate, key
 
 
 def described(section: BridgeSection) -> dict[str, Any]:
@@ -94,8 +82,9 @@ def described(section: BridgeSection) -> dict[str, Any]:
             identity = keyring.identity(kind, device.address, device.name)
             found[kind] = "0x" + identity.address.hex()
         devices.append(found)
-    keyring.server()
-    return {"devices": devices, "certificate": str(section.keys / "tls.crt")}
+    text = keyring.certificate().path.read_text()
+    end = "-----END CERTIFICATE-----\n"
+    return {"devices": devices, "certificate": text[: text.index(end) + len(end)]}
 
 
 def rsa_key(path: Path) -> rsa.RSAPrivateKey:
@@ -115,10 +104,10 @@ def rsa_key(path: Path) -> rsa.RSAPrivateKey:
 def read_certificate(path: Path) -> bytes:
     """The DER form of the certificate in a PEM file. Raises ValueError."""
     try:
-        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+        found = x509.load_pem_x509_certificate(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} holds no certificate: {error}") from error
-    return certificate.public_bytes(serialization.Encoding.DER)
+    return found.public_bytes(serialization.Encoding.DER)
 
 
 def _pem(key: PrivateKeyTypes) -> bytes:
@@ -126,22 +115,6 @@ def _pem(key: PrivateKeyTypes) -> bytes:
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
-    )
-
-
-def _self_signed(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "uPerun bridge")])
-    now = datetime.datetime.now(datetime.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=365 * _YEARS))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), False)
-        .sign(key, hashes.SHA256())
     )
 
 

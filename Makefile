@@ -4,6 +4,7 @@
 PYTHON ?=
 ARCH   ?= x64
 SCENE  ?=
+CONTRACTS ?= own
 SOAK   ?= 10
 JOBS   ?= 2
 
@@ -42,8 +43,8 @@ setup: ## Install all tools and packages into build/ (PYTHON=python3.12 picks th
 
 build/venv/.stamp: setup ;
 
-demo: setup contracts mpy ## An electric car pays a charging station (SCENE=honest runs one scene)
-	@SCENE="$(SCENE)" $(PY) -m demo
+demo: setup contracts mpy ## An electric car pays a charging station (SCENE=honest: one scene; CONTRACTS=perun: Perun's own)
+	@SCENE="$(SCENE)" CONTRACTS="$(CONTRACTS)" $(PY) -m demo
 
 test: setup contracts mpy .interop ## Run all tests, JOBS=2 files at a time (at most 10 minutes)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile host_tests

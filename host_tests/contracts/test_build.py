@@ -26,6 +26,7 @@ def test_fresh_build_touches_nothing():
     assert before == {path: path.stat().st_mtime_ns for path in build.OUTPUT.glob("*.json")}
 
 
+@pytest.mark.ours
 def test_build_follows_the_sources(tmp_path, monkeypatch):
     source = "// SPDX-License-Identifier: Apache-2.0\npragma solidity ^0.8.30;\n"
     sources, output = tmp_path / "src", tmp_path / "out"

@@ -51,8 +51,16 @@ def test_app_channel_waits_twice(scene):
     scene.node.at(sent.timestamp + 2 * DURATION - 1)
     reverts("timeout not passed yet", scene.conclude, channel, channel.state(1))
     scene.node.at(sent.timestamp + 2 * DURATION)
+    scene.conclude(channel, channel.state(1))
+
+
+@pytest.mark.differs("the timeout of a concluded channel with an app")
+def test_the_second_wait_does_not_move_the_timeout(scene):
+    channel = scene.open(app=b"\x42" * 20)
+    timeout = scene.register(channel, channel.state(1)).timestamp + DURATION
+    scene.node.at(timeout + DURATION)
     sent = scene.conclude(channel, channel.state(1))
-    assert outcomes(sent)[0][2:] == (CONCLUDED, sent.timestamp - DURATION)
+    assert outcomes(sent)[0][2:] == (CONCLUDED, timeout)
 
 
 def test_after_progress_waits_once(scene):

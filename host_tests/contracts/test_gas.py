@@ -26,6 +26,8 @@ PERUN = {
     "conclude_final_two_assets": 160_000,
 }
 
+pytestmark = pytest.mark.ours
+
 
 @pytest.fixture(scope="module")
 def measured():

@@ -100,6 +100,7 @@ def test_refuting_the_parent(scene, family):
     assert [event[0] for event in outcomes(sent)] == [family.top.id]
 
 
+@pytest.mark.differs("the text when sub-channels are missing")
 @pytest.mark.parametrize("missing", [1, 2, 3])
 def test_children_are_missing(scene, family, missing):
     children = family.children[:-missing]
@@ -234,17 +235,18 @@ def test_app_child(scene):
     assert scene.holdings(top) == [17, 10]
 
 
-def test_index_map_outside(scene):
+SHORT = pytest.param((0,), marks=pytest.mark.differs("an index map that is too short"))
+
+
+@pytest.mark.parametrize("index_map", [(0, 2), SHORT])
+def test_index_map_outside(scene, index_map):
     child = scene.open(ledger=False, nonce=2)
     top = scene.open()
     inner = child.state(1, [3, 4])
-    for index_map in ((0, 2), (0,)):
-        state = top.state(1, locked=[lock(child, 7, index_map=index_map)])
-        before = scene.node.snapshot()
-        sent = scene.register(top, state, child.signed(inner))
-        scene.node.at(sent.timestamp + DURATION)
-        reverts("panic 0x32", scene.conclude, top, state, inner)
-        scene.node.revert(before)
+    state = top.state(1, locked=[lock(child, 7, index_map=index_map)])
+    sent = scene.register(top, state, child.signed(inner))
+    scene.node.at(sent.timestamp + DURATION)
+    reverts("panic 0x32", scene.conclude, top, state, inner)
 
 
 # virtual channels

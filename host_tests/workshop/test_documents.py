@@ -45,3 +45,14 @@ def test_the_readme_shows_the_program():
     assert program in (ROOT / "README.md").read_text()
     code = [line for line in program.splitlines() if line.strip() and not line.startswith('"""')]
     assert len([line for line in code if "import" not in line]) <= 20
+
+
+def test_differences_of_the_contracts_are_listed():
+    listed = (ROOT / "tools/contracts/README.md").read_text()
+    marks = [
+        what
+        for path in (ROOT / "host_tests/contracts").glob("test_*.py")
+        for what in re.findall(r'mark\.differs\("(.+?)"\)', path.read_text())
+    ]
+    assert marks
+    assert [what for what in marks if f"| {what} |" not in listed] == []

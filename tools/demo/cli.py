@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from enum import Enum
 from typing import Annotated
@@ -20,6 +21,11 @@ app = typer.Typer(add_completion=False)
 _Choice = Enum("_Choice", {name: name for name in ("all", *SCENES)}, type=str)  # type: ignore[misc]
 
 
+class _Source(str, Enum):
+    own = "own"
+    perun = "perun"
+
+
 @app.command()
 def demo(
     scene: Annotated[
@@ -28,11 +34,16 @@ def demo(
     plain: Annotated[bool, typer.Option(help="Lines instead of a live screen.")] = False,
     keep: Annotated[bool, typer.Option(help="Keep the logs and stores in build/demo.")] = False,
     heap: Annotated[str, typer.Option(help="The heap of each device.")] = HEAP,
+    contracts: Annotated[
+        _Source,
+        typer.Option(envvar="CONTRACTS", help="Our contracts, or Perun's own, which need Go."),
+    ] = _Source.own,
 ) -> None:
     """An electric car pays a charging station: a real chain, the adoption service, two devices.
 
     Ends with a table, writes build/demo.json, and fails if one wei is not where it must be.
     """
+    os.environ["CONTRACTS"] = contracts.value  # for everything that reads an artifact
     console = Console()
     names = list(SCENES) if scene.value == "all" else [scene.value]
     try:

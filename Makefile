@@ -3,6 +3,7 @@
 
 PYTHON ?=
 ARCH   ?= x64
+BOARD  ?= RPI_PICO
 SCENE  ?=
 CONTRACTS ?= own
 SOAK   ?= 10
@@ -31,7 +32,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-interop .interop unit soak mpy .modules size bench kernels lint format types contracts lock clean
+.PHONY: help setup board demo test test-interop .interop unit soak mpy .modules size bench kernels lint format types contracts lock clean
 
 help: ## Show this help
 	@echo "uPerun: make TARGET [VARIABLE=value]"
@@ -42,6 +43,9 @@ setup: ## Install all tools and packages into build/ (PYTHON=python3.12 picks th
 	@PYTHON=$(PYTHON) tools/setup/install.sh
 
 build/venv/.stamp: setup ;
+
+board: setup mpy ## Run a virtual board behind a pty (BOARD=RPI_PICO, ESP32_GENERIC, ...)
+	@$(PY) -m board virtual start $(BOARD)
 
 demo: setup contracts mpy ## An electric car pays a charging station (SCENE=honest: one scene; CONTRACTS=perun: Perun's own)
 	@SCENE="$(SCENE)" CONTRACTS="$(CONTRACTS)" $(PY) -m demo

@@ -1,0 +1,4 @@
+// MicroPython's own board under another name; what differs is in its partitions
+#include "boards/ESP32_GENERIC_S3/mpconfigboard.h"
+#undef MICROPY_HW_BOARD_NAME
+#define MICROPY_HW_BOARD_NAME "ESP32-S3 with uPerun"

@@ -1,0 +1,2 @@
+# Frozen into the firmware of this board.
+include("../common/manifest.py", port="rp2")

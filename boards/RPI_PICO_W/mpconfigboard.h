@@ -1,0 +1,7 @@
+// MicroPython's own board, with a ROMFS partition between the firmware and the storage (board.json)
+#include "boards/RPI_PICO_W/mpconfigboard.h"
+#undef MICROPY_HW_BOARD_NAME
+#undef MICROPY_HW_FLASH_STORAGE_BYTES
+#define MICROPY_HW_BOARD_NAME "Raspberry Pi Pico W with uPerun"
+#define MICROPY_HW_FLASH_STORAGE_BYTES (848 * 1024)
+#define MICROPY_HW_ROMFS_BYTES (128 * 1024)

@@ -1,0 +1,3 @@
+from boardkit import new_board
+
+__all__ = ["new_board"]

@@ -1,0 +1,47 @@
+"""The command line: `python -m board --help`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from board import virtual_cli
+from board.definitions import BoardError, boards
+from board.output import Output
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Boards: from a bare one to a device that earns money, real and virtual.",
+)
+app.add_typer(virtual_cli.app, name="virtual")
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object per line, for tools.")]
+
+
+@app.command("list")
+def list_boards(as_json: Json = False) -> None:
+    """Show the boards that uPerun knows."""
+    out = Output(as_json)
+    for one in boards().values():
+        facts = {"board": one.name, "product": one.product, "port": one.port, "arch": one.arch}
+        out.say(f"{one.name:17} {one.product:24} {one.port:6} {one.arch}", **facts)
+
+
+def main() -> None:
+    """Run; an error that the user can do something about is one line, and status 1."""
+    try:
+        app(prog_name="board")
+    except BoardError as error:
+        if "--json" in sys.argv:
+            print(json.dumps({"error": str(error)}))
+        else:
+            print(f"board: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+__all__ = ["Path", "app", "main"]

@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
+from board import firmware as building
 from board import virtual_cli
-from board.definitions import BoardError, boards
+from board.definitions import BoardError, board, boards
 from board.output import Output
 
 app = typer.Typer(
@@ -32,6 +33,27 @@ def list_boards(as_json: Json = False) -> None:
         out.say(f"{one.name:17} {one.product:24} {one.port:6} {one.arch}", **facts)
 
 
+@app.command()
+def firmware(
+    name: Annotated[str, typer.Argument(envvar="BOARD", help="As `board list` shows.")],
+    checkout: Annotated[
+        Path | None, typer.Argument(envvar="MICROPYTHON_DIR", help="A MicroPython checkout.")
+    ] = None,
+    dry: Annotated[bool, typer.Option(help="Only show the commands.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Build firmware with uPerun frozen into it, with a MicroPython checkout of yours."""
+    out, one = Output(as_json), board(name)
+    if checkout is None:
+        raise BoardError("name a MicroPython checkout: make firmware MICROPYTHON_DIR=...")
+    if dry:
+        for command in building.plan(one, checkout.resolve()).commands:
+            out.say(" ".join(command), command=command)
+        return
+    result = building.run(one, checkout)
+    out.say(f"{result}: board flash --firmware {result}", firmware=str(result))
+
+
 def main() -> None:
     """Run; an error that the user can do something about is one line, and status 1."""
     try:
@@ -42,6 +64,3 @@ def main() -> None:
         else:
             print(f"board: {error}", file=sys.stderr)
         raise SystemExit(1) from None
-
-
-__all__ = ["Path", "app", "main"]

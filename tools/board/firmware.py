@@ -42,7 +42,7 @@ def plan(board: Board, checkout: Path) -> Build:
         )
     Manifest(board.directory / "manifest.py")  # every file of ours is there
     build = BUILD / board.name
-    make = ("make", "-C", str(port), f"BUILD={build}")
+    make: tuple[str, ...] = ("make", "-C", str(port), f"BUILD={build}")
     if board.port == "unix":
         make += (f"FROZEN_MANIFEST={board.directory / 'manifest.py'}",)
     else:

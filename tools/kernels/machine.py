@@ -43,6 +43,7 @@ OPERATIONS = (
     "RETURN",
     "CHECK",    # the machine's result becomes 1 unless the slot d is all zeros
     "WIPE",     # fill the slots d to a with zeros
+    "HASH",     # d = the state of SHA-256 after the block a, a + 1; all as bytes, big endian
 )
 # fmt: on
 OPCODES = {name: code for code, name in enumerate(OPERATIONS)}
@@ -60,33 +61,37 @@ NEGATIVE, COLUMN, RESULT, BACK = 3, 4, 5, 3
 
 SLOT = 32  # bytes
 HEADER = 4  # bytes before a table's first entry: its teeth, its columns, and two to align it
-MAX_TEETH = 7
+BASE_TEETH = 6
 KEY_TEETH = 5
 STEPS_AT_ONCE = 16  # so many entries of a table share a division
 
 # P and N are followed by zeros: an inverse takes them as longer than they are.
-_CONSTANTS = "P BLANK N ZERO ONE SEVEN BETA B3 FOLD_P FOLD_N G1 G2 A1 A2 B1 KEY_OFFSET IPAD OPAD"
+_CONSTANTS = (
+    "P BLANK N ZERO ONE SEVEN BETA B3 FOLD_P FOLD_N G1 G2 A1 A2 B1 KEY_OFFSET"
+    " BASE_OFFSET IPAD OPAD IV PADDING"
+)
 CONSTANTS = _CONSTANTS.split()
 _WORK = (
-    *("BASE_OFFSET", "BX", "BY", "BZ", "BT"),  # kept from one signature to the next
+    *("BX", "BY", "BZ", "BT", "SEAL"),  # kept from one signature to the next
     *("X", "Y", "Z", "x", "y", "t0", "t1", "t2", "t3", "T", "T_", "U", "U_", "A", "B"),
-    *("K", "K1", "K2", "H1", "H2", "R", "S", "D", "E", "V", "W", "SCRATCH"),
+    *("K", "K1", "K2", "H1", "H2", "R", "S", "D", "E", "V", "W", "C", "SCRATCH"),
 )
 SLOTS = {name: slot for slot, name in enumerate(["CONTROL", *CONSTANTS, *_WORK])}
 # Names that share a slot, for they are never needed at once
+SLOTS["HASHED"], SLOTS["KEY_"], SLOTS["VALUE"] = SLOTS["K"], SLOTS["K1"], SLOTS["K2"]
 SLOTS["t4"], SLOTS["t5"], SLOTS["OFFSET"] = SLOTS["A"], SLOTS["B"], SLOTS["t0"]
 # What making a comb needs: the doubles of the teeth, then the teeth and what divides neighbours,
 # which give way to what divides the entries
 SLOTS["DOUBLES"] = SLOTS["SCRATCH"] + 6  # the scratch is the kernel's
-SLOTS["TEETH"] = SLOTS["DOUBLES"] + 2 * (MAX_TEETH - 1)
-SLOTS["RATIOS"] = SLOTS["TEETH"] + 2 * MAX_TEETH
+SLOTS["TEETH"] = SLOTS["DOUBLES"] + 2 * (BASE_TEETH - 1)
+SLOTS["RATIOS"] = SLOTS["TEETH"] + 2 * BASE_TEETH
 SLOTS["STEPS"] = SLOTS["TEETH"]
-# Two tables; the header of each is the end of the slot before. BASE is last and as long as it is.
-SLOTS["KEY"] = SLOTS["RATIOS"] + 2 * (MAX_TEETH - 1) + 1
+# Two tables; the header of each is the end of the slot before.
+SLOTS["KEY"] = SLOTS["RATIOS"] + 2 * (BASE_TEETH - 1) + 1
 SLOTS["LAST"] = SLOTS["KEY"] - 2
 SLOTS["BASE"] = SLOTS["KEY"] + (1 << KEY_TEETH) + 1
 assert SLOTS["STEPS"] + STEPS_AT_ONCE < SLOTS["KEY"] < TABLE
-assert SLOTS["BASE"] + (1 << MAX_TEETH) - 2 < 256
+assert SLOTS["BASE"] + (1 << BASE_TEETH) - 2 < 256
 TABLES = {"BASE": 0, "KEY": 1}
 
 _RELATIVE = {"TABLE": TABLE, "MOVING": MOVING}

@@ -8,7 +8,7 @@ formulas never fail.
 
 from __future__ import annotations
 
-from kernels.machine import CONSTANTS, KEY_TEETH, SLOTS
+from kernels.machine import BASE_TEETH, CONSTANTS, KEY_TEETH, SLOTS
 
 P = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEFFFFFC2F
 N = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
@@ -16,6 +16,24 @@ A1 = 0x3086D221A7D46BCDE86C90E49284EB15
 A2 = 0x114CA50F7A8E2F3F657C1108D9D44CFD8
 B1 = 0xE4437ED6010E88286F547FA90ABFE4C3
 BETA = 0x7AE96A2B657C07106E64479EAC3434E99CF0497512F58995C1396C28719501EE
+
+# SHA-256 (FIPS 180-4, section 4.2.2 and 5.3.3): the first 32 bits of the fractional parts of the
+# cube roots and square roots of the first primes
+PRIMES = [n for n in range(2, 312) if all(n % d for d in range(2, n))]
+
+
+def _root(number: int, degree: int) -> int:
+    """The integer part of a root."""
+    low, high = 0, 1 << -(-number.bit_length() // degree)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if middle**degree <= number else (low, middle - 1)
+    return low
+
+
+IV = [_root(prime << 64, 2) & 0xFFFFFFFF for prime in PRIMES[:8]]
+ROUND_CONSTANTS = [_root(prime << 96, 3) & 0xFFFFFFFF for prime in PRIMES]
+assert len(ROUND_CONSTANTS) == 64
 
 HALF_BITS = 130  # the halves of a scalar are below 2^130: see `split`
 
@@ -43,19 +61,28 @@ VALUES = {
     "B1": B1,
     # 2^L - 1 for the L digits of a half: see `split`
     "KEY_OFFSET": (1 << KEY_TEETH * spacing(KEY_TEETH)) - 1,
+    "BASE_OFFSET": (1 << BASE_TEETH * spacing(BASE_TEETH)) - 1,  # also with four and three teeth
     # HMAC, RFC 2104
     "IPAD": int.from_bytes(b"\x36" * 32, "little"),
     "OPAD": int.from_bytes(b"\x5c" * 32, "little"),
+    # SHA-256, FIPS 180-4: where it begins, and the end of a message of 96 bytes
+    "IV": int.from_bytes(b"".join(word.to_bytes(4, "big") for word in IV), "little"),
+    "PADDING": int.from_bytes(b"\x80" + bytes(29) + (8 * 96).to_bytes(2, "big"), "little"),
 }
 assert list(VALUES) == CONSTANTS
 
 FORMULAS = """
+# The Jacobian formulas also keep C, a witness: an integer that is doubled, modulo N, with each
+# point and takes in the coordinates of each point that is added. See `check_multiple`.
+#
 # Doubling a Jacobian point, a = 0: 3 products and 4 squarings.
 double:
     t0 = Y * Y
     t1 = X * t0
     t2 = X * X
     Z = Y * Z
+    PLUS C C C
+    REDUCE C C FOLD_N
     Z = Z + Z
     t0 = t0 + t0
     t0 = t0 * t0
@@ -79,6 +106,8 @@ add:
     t1 = x * t0
     t1 = t1 - X         # H = x Z^2 - X
     t0 = t0 * Z
+    PLUS C C x
+    PLUS C C y
     t0 = t0 * y
     t0 = t0 - Y         # R = y Z^3 - Y
     Z = Z * t1
@@ -278,7 +307,49 @@ split:
     RETURN
 """
 
+HASHES = """
+# HMAC-SHA256 (RFC 2104; FIPS 180-4) with KEY_, 32 bytes: HASHED, to which the message is added
+# block by block, and what becomes of it in the end
+inner:
+    XOR T KEY_ IPAD
+    T_ = IPAD
+    HASHED = IV
+    HASH HASHED T
+    RETURN
+outer:
+    U = HASHED
+    XOR T KEY_ OPAD
+    T_ = OPAD
+    HASHED = IV
+    HASH HASHED T
+    T = U
+    T_ = PADDING
+    HASH HASHED T
+    RETURN
+"""
+
 MULTIPLES = """
+# T = the sum of all that lasts from one signature to the next, but for the comb
+sum_up:
+    PLUS T P N
+    PLUS T T BETA
+    PLUS T T FOLD_P
+    PLUS T T FOLD_N
+    PLUS T T G1
+    PLUS T T G2
+    PLUS T T A1
+    PLUS T T A2
+    PLUS T T B1
+    PLUS T T ONE
+    PLUS T T SEVEN
+    PLUS T T ZERO
+    PLUS T T BASE_OFFSET
+    PLUS T T BX
+    PLUS T T BY
+    PLUS T T BZ
+    PLUS T T BT
+    RETURN
+
 # (X, Y, Z) = V G, with K = V blinded: the sum begins with the point (BX, BY, BZ), which the
 # doublings take to -BT G.
 multiple:
@@ -289,6 +360,7 @@ multiple:
     CALL split split
     X = BX
     Y = BY
+    C = BX
     Z = BZ
     COLUMNS BASE
 multiple_column:
@@ -304,19 +376,79 @@ multiple_column:
     LOOP multiple_column
     END
 
-# The next blinding: twice the point and its scalar. Both stay random if they were. V = -V, too,
-# so that what is wrong with a multiple (a constant, say) is wrong in another way the next time.
+# Whether (R, S) is not V G after all: V is loaded anew. README.md has the argument.
+# The point is on the curve; the witness is what it becomes when only the points are picked once
+# more; nothing that lasts has changed.
+check_multiple:
+    x = R
+    CALL right_side right_side
+    t1 = S * S
+    t0 = t0 - t1
+    REDUCE T t0 FOLD_P
+    CHECK T
+    K = V
+    PLUS K K BT
+    REDUCE K K FOLD_N
+    OFFSET = BASE_OFFSET
+    CALL split split
+    H1 = BX
+    COLUMNS BASE
+witness_column:
+    NEXT
+    PLUS H1 H1 H1
+    REDUCE H1 H1 FOLD_N
+    PICK x K1 BASE
+    NEGATE y
+    PLUS H1 H1 x
+    PLUS H1 H1 y
+    PICK x K2 BASE
+    NEGATE y
+    x = x * BETA
+    PLUS H1 H1 x
+    PLUS H1 H1 y
+    LOOP witness_column
+    MINUS T H1 C
+    CHECK T
+check_seal:
+    CALL sum_up sum_up
+    MINUS T T SEAL
+    CHECK T
+    END
+
+# The next blinding: twice the point and its scalar. Both stay random if they were. C doubles with
+# the point, U by itself; they must agree, and so must what is then kept.
 blind:
+    CALL sum_up sum_up
+    MINUS T T SEAL
+    CHECK T
     X = BX
     Y = BY
+    C = BT
     Z = BZ
     CALL double double
+    PLUS U BT BT
+    REDUCE U U FOLD_N
+    MINUS T U C
+    CHECK T
+    # The seal becomes another by what changes, so that nothing else is sealed with it.
+    MINUS SEAL SEAL BX
+    MINUS SEAL SEAL BY
+    MINUS SEAL SEAL BZ
+    MINUS SEAL SEAL BT
+    PLUS SEAL SEAL X
+    PLUS SEAL SEAL Y
+    PLUS SEAL SEAL Z
+    PLUS SEAL SEAL U
     BX = X
     BY = Y
+    BT = U
     BZ = Z
-    PLUS BT BT BT
-    REDUCE BT BT FOLD_N
-    MINUS V N V
+    MINUS T BT C
+    CHECK T
+    END
+seal:
+    CALL sum_up sum_up
+    SEAL = T
     END
 
 # The first blinding, which is not random, ...
@@ -326,8 +458,8 @@ blind_plainly:
     BY = y
     BZ = ONE
     REDUCE V V FOLD_N
-    END
-# ... and what becomes of it with a random scalar V and its multiple
+    JUMP seal
+# ... and what becomes of it with a random scalar V and its multiple; V = 1 for a last check
 blind_randomly:
     BX = X
     BY = Y
@@ -336,8 +468,8 @@ blind_randomly:
     B = BT
     CALL times times
     BT = T
-    END
-
+    V = ONE
+    JUMP seal
 # (X, Y, Z) = D G + E Q by the combs of G and Q, the latter with at least as many columns.
 # MOVING0 is the offset of the key's comb. No column is empty, so the sum begins with a point.
 sum:
@@ -387,10 +519,10 @@ COMBS = """
 # each two, one is an odd multiple of (x, y) and one an even, or they differ in size, and both are
 # below 2^132. Divisions by Z are put off until the product of all, W, is known.
 #
-# MOVING0 ... is a tooth's double, MOVING12 ... the tooth, MOVING14 ... the next.
+# MOVING0 ... is a tooth's double, MOVING10 ... the tooth, MOVING12 ... the next.
 comb:
-    MOVING12 = x
-    MOVING13 = y
+    MOVING10 = x
+    MOVING11 = y
     X = x
     Y = y
     W = ONE
@@ -401,7 +533,7 @@ tooth:
     CALL double double
     MOVING0 = X
     MOVING1 = Y
-    MOVING26 = Z
+    MOVING22 = Z
     W = W * Z
     Z = ONE
     COLUMNS KEY
@@ -410,9 +542,9 @@ tooth_double:
     NEXT
     CALL double double
     LOOP tooth_double
-    MOVING14 = X
-    MOVING15 = Y
-    MOVING27 = Z
+    MOVING12 = X
+    MOVING13 = Y
+    MOVING23 = Z
     W = W * Z
     END
 total:
@@ -420,25 +552,25 @@ total:
     END                 # A is inverted
 settle_tooth:
     t0 = A * A
-    MOVING14 = MOVING14 * t0
+    MOVING12 = MOVING12 * t0
     t0 = t0 * A
-    MOVING15 = MOVING15 * t0
-    A = A * MOVING27
+    MOVING13 = MOVING13 * t0
+    A = A * MOVING23
     t0 = A * A
     MOVING0 = MOVING0 * t0
     t0 = t0 * A
     MOVING1 = MOVING1 * t0
-    A = A * MOVING26
+    A = A * MOVING22
     END
 # The first entry: the last tooth less all others
 last_tooth:
-    X = MOVING12
-    Y = MOVING13
+    X = MOVING10
+    Y = MOVING11
     Z = ONE
     END
 less_tooth:
-    x = MOVING12
-    y = ZERO - MOVING13
+    x = MOVING10
+    y = ZERO - MOVING11
     CALL add add
     END
 # The others, each from the one before
@@ -479,22 +611,6 @@ begin_sign:
     SWAP D D
     REDUCE D D FOLD_N
     SWAP V V
-    END
-# Whether (X, Y, Z), now for -V, is not the opposite of the affine point (R, S) after all
-unlike:
-    MINUS V N V
-    t0 = Z * Z
-    x = R
-    x = x * t0
-    y = S
-    y = y * t0
-    y = y * Z
-    x = x - X
-    y = y + Y
-    REDUCE T x FOLD_P
-    CHECK T
-    REDUCE T y FOLD_P
-    CHECK T
     END
 finish_sign:
     A = V
@@ -541,23 +657,42 @@ point_out:
 wipe:
     WIPE X LAST
     END
-# The block that a hash is keyed with for HMAC: T, T_ from the key T
-inner_key:
-    XOR T T IPAD
-    T_ = IPAD
+# Nonces, RFC 6979, section 3.2: KEY_ is the key, VALUE the value. The message that makes a new key
+# begins with the value; T, T_, U, U_ take what comes next, with zeros behind it.
+begin_key:
+    CALL inner inner
+    T = VALUE
+    T_ = ZERO
+    JUMP hash_rest
+hash:
+    HASH HASHED T
+    T = U
+    T_ = U_
+hash_rest:
+    U = ZERO
+    U_ = ZERO
     END
-outer_key:
-    XOR T T OPAD
-    T_ = OPAD
+end_key:
+    HASH HASHED T
+    CALL outer outer
+    KEY_ = HASHED
+next_value:
+    CALL inner inner
+    T = VALUE
+    T_ = PADDING
+    HASH HASHED T
+    CALL outer outer
+    VALUE = HASHED
     END
 
-# r = V, s = E, digest D, big endian: D = D / s, E = r / s
+# r = E, s = V, digest D, big endian: V = r, D = D / s, E = r / s
 begin_verify:
     SWAP V V
     SWAP E E
     SWAP D D
     REDUCE D D FOLD_N
-    A = E
+    A = V
+    V = E
     END                 # A is inverted
 divide_verify:
     B = V
@@ -572,10 +707,11 @@ unlike_r:
     MINUS T R V
     CHECK T
     END
-# The same, then D = -D / r, E = s / r
+# The same, then V = r, D = -D / r, E = s / r
 begin_recover:
-    SWAP V V
-    SWAP E E
+    SWAP A V
+    SWAP V E
+    E = A
     SWAP D D
     REDUCE D D FOLD_N
     A = V
@@ -590,21 +726,22 @@ divide_recover:
     END
 """
 
-SOURCE = FORMULAS + SCALARS + MULTIPLES + POINTS + COMBS + ECDSA
+SOURCE = FORMULAS + SCALARS + HASHES + MULTIPLES + POINTS + COMBS + ECDSA
 
 # What the backend knows by name
 ENTRIES = (
-    *("multiple", "blind", "blind_plainly", "blind_randomly", "sum", "affine", "divide"),
-    *("equation", "root", "flip", "comb", "tooth", "total", "settle_tooth", "last_tooth"),
-    *("less_tooth", "next_steps", "plus_double", "less_double", "entry", "first_entry"),
-    *("settle_entry", "begin_sign", "unlike", "finish_sign", "divide_sign", "check_sign"),
-    *("other_sign", "point_out", "wipe", "inner_key", "outer_key", "begin_verify"),
-    *("divide_verify", "unlike_r", "begin_recover", "divide_recover"),
+    *("multiple", "check_multiple", "blind", "blind_plainly", "blind_randomly", "sum", "affine"),
+    *("divide", "equation", "root", "flip", "comb", "tooth", "total", "settle_tooth"),
+    *("last_tooth", "less_tooth", "next_steps", "plus_double", "less_double", "entry"),
+    *("first_entry", "settle_entry", "begin_sign", "finish_sign", "divide_sign", "check_sign"),
+    *("other_sign", "point_out", "wipe", "begin_key", "hash", "end_key", "next_value"),
+    *("begin_verify", "divide_verify", "unlike_r", "begin_recover", "divide_recover"),
 )
 PUBLIC_SLOTS = (
-    *("KEY_OFFSET", "BASE_OFFSET", "BT", "T", "R", "S", "D", "E", "V"),
+    *("KEY_OFFSET", "BASE_OFFSET", "BT", "T", "R", "S", "D", "E", "V", "KEY_", "VALUE"),
     *("DOUBLES", "STEPS", "KEY", "BASE"),
 )
-assert (SLOTS["TEETH"] - SLOTS["DOUBLES"], SLOTS["RATIOS"] - SLOTS["DOUBLES"]) == (12, 26)
+assert (SLOTS["TEETH"] - SLOTS["DOUBLES"], SLOTS["RATIOS"] - SLOTS["DOUBLES"]) == (10, 22)
 # A base comb with more columns than a key's would have some that no key column goes with.
-assert spacing(6) <= spacing(KEY_TEETH)
+assert spacing(BASE_TEETH) <= spacing(KEY_TEETH)
+assert all(teeth * spacing(teeth) == BASE_TEETH * spacing(BASE_TEETH) for teeth in (3, 4))

@@ -16,7 +16,7 @@ _CONDITIONS = "eq ne cs cc mi pl vs vc hi ls ge lt gt le".split()
 _ALU = {
     **{"and": 0x4000, "eor": 0x4040, "adc": 0x4140, "sbc": 0x4180, "tst": 0x4200},
     **{"neg": 0x4240, "cmp": 0x4280, "orr": 0x4300, "mul": 0x4340, "bic": 0x4380, "mvn": 0x43C0},
-    **{"lsl": 0x4080, "lsr": 0x40C0, "asr": 0x4100},
+    **{"lsl": 0x4080, "lsr": 0x40C0, "asr": 0x4100, "ror": 0x41C0},
     **{"sxth": 0xB200, "uxth": 0xB280, "uxtb": 0xB2C0, "rev": 0xBA00},
 }
 _SHIFTS = {"lsl": 0x0000, "lsr": 0x0800, "asr": 0x1000}
@@ -46,12 +46,17 @@ class Program:
                 name, _, rest = line.partition(" ")
                 self._items.append((name, _operands(rest)))
 
+    def words(self, numbers: list[int]) -> None:
+        """Add words of 32 bits that are no instructions."""
+        halves = [str(half) for number in numbers for half in (number & 0xFFFF, number >> 16)]
+        self._items.append((".half", halves))
+
     def label(self) -> str:
         """A name that no other label has."""
         self._fresh += 1
         return f"_{self._fresh}"
 
-    def assemble(self) -> list[int]:
+    def assemble(self) -> list[int]:  # noqa: C901 - the passes of an assembler
         """Half words. A jump that goes too far is made with two: a
         plain one with BL, which changes only LR."""
         long: set[int] = set()
@@ -61,12 +66,15 @@ class Program:
                 if name == "label":
                     assert operands[0] not in places, operands
                     places[operands[0]] = at
+                elif name == ".half":
+                    at += len(operands)
                 else:
                     at += 2 if name == "bl" or index in long else 1
             code: list[int] = []
             far = set()
             for index, (name, operands) in enumerate(self._items):
-                if name == "label":
+                if name in ("label", ".half"):
+                    code += map(int, operands if name == ".half" else ())
                     continue
                 if name in ("b", "bl") or (name[0] == "b" and name[1:] in _CONDITIONS):
                     distance = places[operands[0]] - len(code) - 2

@@ -71,9 +71,32 @@ def sign(digest, secret, nonce):
     return _bytes(r) + _bytes(s) + bytes((v,))
 
 
-def keyed(key, outer):
-    """A SHA-256 that has taken the inner or the outer key of HMAC."""
-    mask = 0x5C if outer else 0x36
+def nonce(digest, secret, entropy, skip):
+    """The candidate of RFC 6979, section 3.2, after `skip` others."""
+    value = b"\x01" * 32
+    key = bytes(32)
+    for step in (b"\x00", b"\x01"):
+        key = _hmac(key, value, step, secret, digest, entropy)
+        value = _hmac(key, value)
+    value = _hmac(key, value)
+    for _ in range(skip):
+        key = _hmac(key, value, b"\x00")
+        value = _hmac(key, value)
+        value = _hmac(key, value)
+    return value
+
+
+def _hmac(key, *parts):
+    """HMAC-SHA256 under a key of 32 bytes, which is half a block of the hash."""
+    inner = _keyed(key, 0x36)
+    for part in parts:
+        inner.update(part)
+    outer = _keyed(key, 0x5C)
+    outer.update(inner.digest())
+    return outer.digest()
+
+
+def _keyed(key, mask):
     return hashlib.sha256(bytes([byte ^ mask for byte in key]) + bytes((mask,)) * 32)
 
 

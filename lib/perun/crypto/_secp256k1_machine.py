@@ -12,56 +12,60 @@ from perun.compat import const
 from perun.crypto._secp256k1_programs import CODE, CONSTANTS
 
 # Where the programs begin and where things lie: written by tools/kernels
-_MULTIPLE = const(492)
-_BLIND = const(572)
-_BLIND_PLAINLY = const(616)
-_BLIND_RANDOMLY = const(640)
-_SUM = const(672)
-_AFFINE = const(812)
-_DIVIDE = const(820)
-_EQUATION = const(844)
-_ROOT = const(876)
-_FLIP = const(1020)
-_COMB = const(1028)
-_TOOTH = const(1052)
-_TOTAL = const(1120)
-_SETTLE_TOOTH = const(1128)
-_LAST_TOOTH = const(1172)
-_LESS_TOOTH = const(1188)
-_NEXT_STEPS = const(1204)
-_PLUS_DOUBLE = const(1220)
-_LESS_DOUBLE = const(1232)
-_ENTRY = const(1244)
-_FIRST_ENTRY = const(1252)
-_SETTLE_ENTRY = const(1268)
-_BEGIN_SIGN = const(1292)
-_UNLIKE = const(1312)
-_FINISH_SIGN = const(1368)
-_DIVIDE_SIGN = const(1376)
-_CHECK_SIGN = const(1420)
-_OTHER_SIGN = const(1472)
-_POINT_OUT = const(1488)
-_WIPE = const(1500)
-_INNER_KEY = const(1508)
-_OUTER_KEY = const(1520)
-_BEGIN_VERIFY = const(1532)
-_DIVIDE_VERIFY = const(1556)
-_UNLIKE_R = const(1584)
-_BEGIN_RECOVER = const(1596)
-_DIVIDE_RECOVER = const(1620)
+_MULTIPLE = const(636)
+_CHECK_MULTIPLE = const(720)
+_BLIND = const(848)
+_BLIND_PLAINLY = const(968)
+_BLIND_RANDOMLY = const(992)
+_SUM = const(1028)
+_AFFINE = const(1168)
+_DIVIDE = const(1176)
+_EQUATION = const(1200)
+_ROOT = const(1232)
+_FLIP = const(1376)
+_COMB = const(1384)
+_TOOTH = const(1408)
+_TOTAL = const(1476)
+_SETTLE_TOOTH = const(1484)
+_LAST_TOOTH = const(1528)
+_LESS_TOOTH = const(1544)
+_NEXT_STEPS = const(1560)
+_PLUS_DOUBLE = const(1576)
+_LESS_DOUBLE = const(1588)
+_ENTRY = const(1600)
+_FIRST_ENTRY = const(1608)
+_SETTLE_ENTRY = const(1624)
+_BEGIN_SIGN = const(1648)
+_FINISH_SIGN = const(1668)
+_DIVIDE_SIGN = const(1676)
+_CHECK_SIGN = const(1720)
+_OTHER_SIGN = const(1772)
+_POINT_OUT = const(1788)
+_WIPE = const(1800)
+_BEGIN_KEY = const(1808)
+_HASH = const(1824)
+_END_KEY = const(1848)
+_NEXT_VALUE = const(1860)
+_BEGIN_VERIFY = const(1888)
+_DIVIDE_VERIFY = const(1916)
+_UNLIKE_R = const(1944)
+_BEGIN_RECOVER = const(1956)
+_DIVIDE_RECOVER = const(1984)
 _AT_KEY_OFFSET = const(16)
-_AT_BASE_OFFSET = const(19)
-_AT_BT = const(23)
-_AT_T = const(33)
-_AT_R = const(44)
-_AT_S = const(45)
-_AT_D = const(46)
-_AT_E = const(47)
-_AT_V = const(48)
-_AT_DOUBLES = const(56)
-_AT_STEPS = const(68)
-_AT_KEY = const(95)
-_AT_BASE = const(128)
+_AT_BASE_OFFSET = const(17)
+_AT_BT = const(25)
+_AT_T = const(36)
+_AT_R = const(47)
+_AT_S = const(48)
+_AT_D = const(49)
+_AT_E = const(50)
+_AT_V = const(51)
+_AT_KEY_ = const(43)
+_AT_VALUE = const(44)
+_AT_DOUBLES = const(60)
+_AT_STEPS = const(70)
+_AT_KEY = const(93)
+_AT_BASE = const(126)
 # (end of what tools/kernels writes)
 
 _P = b"\xff" * 27 + b"\xfe\xff\xff\xfc\x2f"
@@ -72,6 +76,8 @@ _G = bytes.fromhex(
     "483ada7726a3c4655da4fbfc0e1108a8fd17b448a68554199c47d08ffb10d4b8"
 )
 _ZERO = bytes(32)
+_ONES = b"\x01" * 32
+_BLOCK = const(64)  # bytes, of SHA-256
 
 # Bytes at the start of the memory that a program reads
 _TABLE = const(0)
@@ -81,6 +87,7 @@ _COMPLETE = const(2)
 _SLOT = const(32)  # bytes
 _HEADER = const(4)  # of a table: its teeth, its spacing, and two bytes that align the rest
 _HALF_BITS = const(130)
+_BASE_TEETH = const(6)
 _KEY_TEETH = const(5)
 _LEAST_TEETH = const(3)
 _STEPS = const(16)  # so many entries of a table share a division
@@ -91,9 +98,9 @@ class Disturbed(RuntimeError):
 
 
 class Curve:
-    """The curve, computed by a kernel: a module with NAME, TEETH, run() and invert().
+    """The curve, computed by a kernel: a module with NAME, run() and invert().
 
-    TEETH is how many the comb of the base point has. run(code, entry, memory, table) executes a
+    run(code, entry, memory, table) executes a
     program and gives 0, or 1 if one of its CHECKs found something. invert(memory, order) makes
     the slot A 1 / A modulo P, or modulo N.
     """
@@ -101,11 +108,18 @@ class Curve:
     def __init__(self, kernel):
         self.NAME = kernel.NAME
         self._kernel = kernel
-        self._memory = bytearray((_AT_BASE << 5) + (_SLOT << kernel.TEETH))
+        self._memory = bytearray((_AT_BASE << 5) + (_SLOT << _BASE_TEETH))
         view = memoryview(self._memory)
         self._base = view[(_AT_BASE << 5) - _HEADER :]
         self._once = view[(_AT_KEY << 5) - _HEADER : (_AT_BASE << 5) - _SLOT]
-        self._key_block = view[_AT_T << 5 : (_AT_T << 5) + 64]
+        self._value = view[_AT_VALUE << 5 : (_AT_VALUE << 5) + 32]
+        self._pair = view[_AT_R << 5 : (_AT_R << 5) + 64]
+        self._signature = view[_AT_R << 5 : (_AT_R << 5) + 65]
+        self._start()
+
+    def _start(self):
+        """Constants; what else the machine keeps is made when it is needed."""
+        self._base[0] = 0
         self._blinded = False
         at = 0
         slot = _SLOT
@@ -117,51 +131,85 @@ class Curve:
 
     def public_key(self, secret):
         """The public key x || y of a secret."""
-        self._blind(secret)
+        failed = self._blind(secret)
         try:
             self._load(_ZERO, _ZERO, secret)
-            failed = not self._multiple()
+            failed |= self._multiple()
             self._load(_ZERO, _ZERO, secret)
-            failed |= self._unlike()
+            failed |= self._run(_CHECK_MULTIPLE)
             public = self._point()
         finally:
             self._run(_WIPE)
-        if failed:
-            raise Disturbed("no public key")
+        self._release(failed)
         return public
 
     def sign(self, digest, secret, nonce):
         """The signature r || s || v, or None if this nonce cannot give one.
 
-        Raises Disturbed if computing it twice, from the arguments on, did not give the same.
+        Raises Disturbed if it does not stand its check, with the arguments loaded anew.
         """
-        self._blind(nonce)
+        failed = self._blind(nonce)
         try:
             self._load(digest, secret, nonce)
-            failed = not self._multiple()
+            failed |= self._multiple()
             self._inverted(_FINISH_SIGN, _DIVIDE_SIGN, 1)
             v = 27 + self._odd()
             self._load(digest, secret, nonce)
-            failed |= self._unlike() | self._run(_CHECK_SIGN)
-            signature = self._point()
-            if signature[32:] > _HALF_N:  # -s belongs to the nonce -k, with the other y
-                self._run(_OTHER_SIGN)
-                signature = self._octets()
+            failed |= self._run(_CHECK_MULTIPLE) | self._run(_CHECK_SIGN)
+            self._run(_POINT_OUT)
+            high = self._memory[_AT_S << 5]
+            if high > 0x7F or high == 0x7F and bytes(self._pair)[32:] > _HALF_N:
+                self._run(_OTHER_SIGN)  # -s belongs to the nonce -k, with the other y
                 v = 55 - v
+            self._memory[_AT_D << 5] = v
+            signature = bytes(self._signature)
         finally:
             self._run(_WIPE)
-        if failed:
-            raise Disturbed("no signature")
+        self._release(failed)
         # An x beyond the order would need another v.
-        if signature[:32] >= _N or signature[32:] == _ZERO:
+        if signature[0] == 0xFF and signature[:32] >= _N:
             return None
-        return signature + bytes((v,))
+        if not signature[32] and signature[32:64] == _ZERO:
+            return None
+        return signature
 
-    def keyed(self, key, outer):
-        """A SHA-256 that has taken the inner or the outer key of HMAC."""
-        self._put(_AT_T, key)
-        self._run(_OUTER_KEY if outer else _INNER_KEY)
-        return hashlib.sha256(self._key_block)
+    def nonce(self, digest, secret, entropy, skip):
+        """The candidate of RFC 6979, section 3.2, after `skip` others."""
+        self._put(_AT_KEY_, _ZERO)
+        self._put(_AT_VALUE, _ONES)
+        self._new_key(b"\x00", secret, digest, entropy)
+        self._new_key(b"\x01", secret, digest, entropy)
+        self._run(_NEXT_VALUE)
+        for _ in range(skip):
+            self._new_key(b"\x00")
+            self._run(_NEXT_VALUE)
+        nonce = bytes(self._value)
+        self._run(_WIPE)
+        return nonce
+
+    def _new_key(self, *parts):
+        """A new key, from the value and what is given here, and a new value."""
+        self._run(_BEGIN_KEY)
+        at = 32  # in the block, after the value
+        length = 96  # of all that is hashed, the block of the key included
+        for part in parts:
+            length += len(part)
+            for start in range(0, len(part), _BLOCK):
+                piece = part if len(part) <= _BLOCK else part[start : start + _BLOCK]
+                place = (_AT_T << 5) + at
+                self._memory[place : place + len(piece)] = piece
+                at += len(piece)
+                if at >= _BLOCK:
+                    self._run(_HASH)
+                    at -= _BLOCK
+        self._memory[(_AT_T << 5) + at] = 0x80
+        if at > _BLOCK - 9:
+            self._run(_HASH)
+        end = (_AT_T << 5) + _BLOCK
+        self._memory[end - 1] = length << 3 & 255
+        self._memory[end - 2] = length >> 5 & 255
+        self._memory[end - 3] = length >> 13 & 255
+        self._run(_END_KEY)
 
     def recover(self, digest, signature):
         """The public key that made a strict signature, or None."""
@@ -177,10 +225,11 @@ class Curve:
 
         A comb for one use is valid until the next one or the next recover().
         """
-        if public[:32] >= _P or public[32:] >= _P:
-            return None
+        # The first byte settles nearly all cases, without a copy of the number.
+        for at in (0, 32):
+            if public[at] == 0xFF and public[at : at + 32] >= _P:
+                return None
         self._put(_AT_R, public)
-        self._put(_AT_S, public, 32)
         return None if self._run(_EQUATION) else self._comb(once)
 
     def verify(self, digest, signature, comb):
@@ -195,11 +244,9 @@ class Curve:
     def _run(self, entry, table=None):
         return self._kernel.run(CODE, entry, self._memory, table or self._base)
 
-    def _put(self, slot, data, start=0):
+    def _put(self, slot, data):
         slot <<= 5
-        if len(data) > 32:
-            data = data[start : start + 32]
-        self._memory[slot : slot + 32] = data
+        self._memory[slot : slot + len(data)] = data
 
     def _odd(self):
         """The lowest bit of the y that a program has left in S."""
@@ -208,17 +255,12 @@ class Curve:
     def _point(self):
         """What a program has left in R and S."""
         self._run(_POINT_OUT)
-        return self._octets()
-
-    def _octets(self):
-        r, s = _AT_R << 5, _AT_S << 5
-        return bytes(self._memory[r : r + 32]) + bytes(self._memory[s : s + 32])
+        return bytes(self._pair)
 
     def _begin(self, begin, divide, digest, signature):
         self._ready()
         self._put(_AT_D, digest)
-        self._put(_AT_V, signature)
-        self._put(_AT_E, signature, 32)
+        self._put(_AT_E, signature)  # and on to V; its last byte falls on W
         self._inverted(begin, divide, 1)
 
     def _load(self, digest, secret, nonce):
@@ -228,15 +270,15 @@ class Curve:
         self._run(_BEGIN_SIGN)
 
     def _multiple(self):
-        """V G, affine; 0 if it is infinite, which it never is."""
+        """R, S = V G, affine; 1 if it is infinite, which it never is."""
         self._run(_MULTIPLE)
-        return self._affine()
+        return self._affine() ^ 1
 
-    def _unlike(self):
-        """Whether -V G, blinded in another way, is not the opposite after all."""
-        self._run(_BLIND)
-        self._run(_MULTIPLE)
-        return self._run(_UNLIKE)
+    def _release(self, failed):
+        if failed:
+            self._memory[:] = bytes(len(self._memory))
+            self._start()  # whatever was disturbed
+            raise Disturbed("not released")
 
     def _affine(self):
         """Make the point affine; 0 if it is infinite."""
@@ -267,29 +309,20 @@ class Curve:
     def _ready(self):
         """Make the comb of the base point, once."""
         if not self._base[0]:
-            teeth = self._kernel.TEETH
             self._load_base()
-            self._make(_AT_BASE, self._base, teeth)
-            self._offset(_AT_BASE_OFFSET, self._base)
+            self._make(_AT_BASE, self._base, _BASE_TEETH)
 
     def _load_base(self):
         self._put(_AT_R, _G)
-        self._put(_AT_S, _G, 32)
         self._run(_EQUATION)
 
-    def _offset(self, slot, comb):
-        """2^L - 1, for halves with so many digits as the comb has places."""
-        places = comb[0] * comb[1]
-        slot <<= 5
-        for i in range(places >> 3):
-            self._memory[slot + i] = 255
-        self._memory[slot + (places >> 3)] = (1 << (places & 7)) - 1
-
     def _blind(self, secret):
-        """Blind the multiples of the base point anew: at random first, then by doubling."""
+        """Blind the multiples of the base point anew: at random first, then by doubling.
+
+        Gives 1 if what is kept for it is not what it was.
+        """
         if self._blinded:
-            self._run(_BLIND)
-            return
+            return self._run(_BLIND)
         self._ready()
         seed = hashlib.sha256(secret)
         if hasattr(os, "urandom"):
@@ -301,7 +334,10 @@ class Curve:
         self._run(_BLIND_PLAINLY)
         self._run(_MULTIPLE)
         self._run(_BLIND_RANDOMLY)
-        self._blinded = True
+        # What the point B is of the scalar BT shows in a multiple that is known: G itself.
+        failed = self._multiple() | self._run(_CHECK_MULTIPLE) | (self._point() != _G)
+        self._blinded = not failed
+        return failed
 
     def _comb(self, once):
         """A comb of the point (x, y) in the machine; a smaller one if memory is short."""

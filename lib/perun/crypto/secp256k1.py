@@ -34,7 +34,9 @@ N = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 # Big-endian numbers of one length are ordered as their bytes are: ranges need no integers.
 _ZERO = bytes(32)
 _ORDER = N.to_bytes(32, "big")
+_LAST = (N - 1).to_bytes(32, "big")
 _HALF_ORDER = (N >> 1).to_bytes(32, "big")
+_BYTES_LIKE = (bytes, bytearray, memoryview)
 
 
 class SignatureError(ValueError):
@@ -64,11 +66,19 @@ def sign(digest, secret, entropy=b""):
     """
     digest = _exactly(digest, 32, "digest")
     secret = _secret(secret)
-    for nonce in _nonces(digest, secret, entropy):
-        signature = _backend.sign(digest, secret, nonce)
+    tried = 0
+    while True:
+        nonce = _nonce(digest, secret, entropy, tried)
+        signature = _ZERO < nonce < _ORDER and _backend.sign(digest, secret, nonce)
+        again = _nonce(digest, secret, entropy, tried)
+        undisturbed = again == nonce
+        _wipe(nonce)
+        _wipe(again)
+        if not undisturbed:
+            raise RuntimeError("disturbed: no signature")
         if signature:
-            _wipe(nonce)
             return signature
+        tried += 1
 
 
 def recover(digest, signature):
@@ -118,7 +128,7 @@ def _table(public, once):
 
 
 def _exactly(value, length, name):
-    if not isinstance(value, (bytes, bytearray, memoryview)) or len(value) != length:
+    if not isinstance(value, _BYTES_LIKE) or len(value) != length:
         raise ValueError(f"{name} must be {length} bytes")
     return bytes(value)
 
@@ -131,38 +141,27 @@ def _secret(value):
 
 
 def _is_strict(signature):
-    if not isinstance(signature, (bytes, bytearray, memoryview)) or len(signature) != 65:
-        return False
-    r = bytes(signature[:32])
-    s = bytes(signature[32:64])
-    return signature[64] in (27, 28) and _ZERO < r < _ORDER and _ZERO < s <= _HALF_ORDER
+    return (
+        isinstance(signature, _BYTES_LIKE)
+        and len(signature) == 65
+        and signature[64] in (27, 28)
+        and _is_within(signature, 0, _LAST)
+        and _is_within(signature, 32, _HALF_ORDER)
+    )
 
 
-def _nonces(digest, secret, entropy=b""):
-    """The candidates of RFC 6979, section 3.2, one after the other."""
+def _is_within(signature, at, most):
+    """Whether the number there is from 1 to `most`; its first byte nearly always tells."""
+    if 0 < signature[at] < most[0]:
+        return True
+    return _ZERO < bytes(signature[at : at + 32]) <= most
+
+
+def _nonce(digest, secret, entropy, tried):
+    """The next candidate of RFC 6979, section 3.2, after those that were tried."""
     if digest >= _ORDER:
         digest = (int.from_bytes(digest, "big") - N).to_bytes(32, "big")
-    value = b"\x01" * 32
-    key = _ZERO
-    for step in (b"\x00", b"\x01"):
-        key = _hmac(key, value, step, secret, digest, entropy)
-        value = _hmac(key, value)
-    while True:
-        value = _hmac(key, value)
-        if _ZERO < value < _ORDER:
-            yield value
-        key = _hmac(key, value, b"\x00")
-        value = _hmac(key, value)
-
-
-def _hmac(key, *parts):
-    """HMAC-SHA256 under a key of 32 bytes, which is half a block of the hash."""
-    inner = _backend.keyed(key, False)
-    for part in parts:
-        inner.update(part)
-    outer = _backend.keyed(key, True)
-    outer.update(inner.digest())
-    return outer.digest()
+    return _backend.nonce(digest, secret, entropy, tried)
 
 
 def _wipe(data):

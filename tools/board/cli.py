@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from board import firmware as building
-from board import virtual_cli
+from board import device_cli, virtual_cli
 from board.definitions import BoardError, board, boards
 from board.output import Output
 
@@ -19,6 +19,8 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Boards: from a bare one to a device that earns money, real and virtual.",
 )
+for command in device_cli.COMMANDS:
+    app.command()(command)
 app.add_typer(virtual_cli.app, name="virtual")
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per line, for tools.")]

@@ -19,10 +19,10 @@ class Output:
     def __init__(self, json: bool = False) -> None:
         self.json = json
 
-    def say(self, text: str, **facts: Any) -> None:
+    def say(self, line: str, /, **facts: Any) -> None:
         """A line for people; for tools its facts, if it has any."""
         if not self.json:
-            _console.print(text, markup=False)
+            _console.print(line, markup=False)
         elif facts:
             print(json.dumps(facts), flush=True)
 

@@ -186,7 +186,7 @@ class Repl:
     def ask(self, code: str, timeout: float = _TIMEOUT) -> Any:
         """Run code that calls say(value) once; the value. Noise around it is passed over."""
         out = self.run(code, timeout)
-        for line in reversed(out.splitlines()):
+        for line in reversed(out.split("\n")):
             if _MARK in line:
                 try:
                     return json.loads(line.partition(_MARK)[2])

@@ -94,6 +94,8 @@ class Virtual:
         self._inner = self._tell = self._hear = -1
         self._raw = False
         self._hiding = b""  # until what the VM's output is held back
+        self._idle = False  # have the boot files ended?
+        self._settled = True  # and did the REPL begin after that?
         self._marked = False  # is the mark of the REPL on its way?
         self._to_vm, self._to_user, self._lines = bytearray(), bytearray(), bytearray()
         self._out = bytearray()
@@ -158,6 +160,10 @@ class Virtual:
     def wait_pin(self, pin: int | str, level: int, timeout: float = 30) -> None:
         """Wait until the board drives a pin to this level. Raises BoardError."""
         self._until(lambda: self.pins.get(str(pin)) == level, f"pin {pin} at {level}", timeout)
+
+    def wait_repl(self, timeout: float = 30) -> None:
+        """Wait until boot.py and main.py have ended. Raises BoardError."""
+        self._until(lambda: self._idle, "the end of its main.py", timeout)
 
     def set_pin(self, pin: int | str, level: int) -> None:
         """Drive a pin from outside."""
@@ -262,7 +268,7 @@ class Virtual:
         self._to_vm.clear()
         self._lines.clear()
         self._hiding = b""
-        self._marked = False
+        self._marked = self._idle = False
         settings = {**self._settings(), "cause": cause, "friendly": friendly}
         self._vm, self._inner, self._tell, self._hear = _spawn(
             settings, self.heap + _overhead(self._settings())
@@ -440,10 +446,13 @@ class Virtual:
         """Give the VM what the user wrote; after Ctrl-C only when the program has ended."""
         if not self._to_vm or not self._ready or self._hiding:
             return
+        if self._idle and self._calm is None and not self._settled:
+            self._calm = time.monotonic() + _SETTLE  # the REPL is about to read
         if self._calm is not None:
             if _interruptible(self._inner) and time.monotonic() < self._calm:
                 return
             self._calm = None
+            self._settled = True
         data = bytes(self._to_vm)
         interrupts = data.find(b"\x03") + 1 if _interruptible(self._inner) else 0
         with contextlib.suppress(BlockingIOError):
@@ -513,7 +522,8 @@ class Virtual:
                 self._ready = True
                 self.boots += 1
             case ["repl"]:
-                self._marked = True
+                self._marked = self._idle = True
+                self._settled = False
             case ["pin", pin, level]:
                 self._set(pin, int(level))
             case ["wdt", timeout]:

@@ -1,0 +1,187 @@
+"""A running device's console over its serial port: commands in, JSON events out.
+
+Whatever else comes over the line, boot messages, half a line after the cable was plugged in,
+output of the REPL, is noise: it is counted and passed over.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Self
+
+import serial
+
+from board.definitions import BoardError
+
+Event = dict[str, Any]
+
+_PROMPT = b">>> "
+_LONGEST = 65536  # bytes without an end of line: no console
+_ENDED = (
+    "no device runs here: the board is at its REPL (board restart runs it, board deploy installs "
+    "it)"
+)
+
+
+class NotRunning(BoardError):
+    """The board is there, and no device runs on it."""
+
+
+class Console:
+    """The console at a port, as a context. noise: lines that were passed over."""
+
+    def __init__(self, port: str) -> None:
+        self.port = port
+        self.noise = 0
+        self.last_noise = ""
+        self._serial: serial.Serial | None = None
+        self._buffer = b""
+
+    def __enter__(self) -> Self:
+        try:
+            self._serial = serial.Serial(self.port, 115200, timeout=0.1, exclusive=True)
+        except (OSError, serial.SerialException, ValueError) as error:
+            raise BoardError(f"{self.port}: cannot be opened ({error})") from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._serial is not None:
+            self._serial.close()
+            self._serial = None
+
+    def _line(self) -> serial.Serial:
+        assert self._serial is not None
+        return self._serial
+
+    def send(self, command: str) -> None:
+        """Type a line."""
+        try:
+            self._line().write(command.encode() + b"\r\n")
+        except (OSError, serial.SerialException) as error:
+            raise self._broken(error) from None
+
+    def _broken(self, error: Exception) -> BoardError:
+        return BoardError(f"{self.port}: the connection broke ({error}): look at the cable")
+
+    def events(self, timeout: float | None) -> Iterator[Event]:
+        """What the device says, until the time is over. Text of the REPL is {"event": "noise"}."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while end is None or time.monotonic() < end:
+            try:
+                self._buffer += self._line().read(max(1, self._line().in_waiting))
+            except (OSError, serial.SerialException) as error:
+                raise self._broken(error) from None
+            while b"\n" in self._buffer:
+                line, _, self._buffer = self._buffer.partition(b"\n")
+                yield self._parse(line)
+            if len(self._buffer) > _LONGEST:
+                self._buffer = b""
+            if self._buffer.endswith(_PROMPT):
+                self._buffer = b""
+                yield {"event": "prompt"}
+
+    def _parse(self, line: bytes) -> Event:
+        # Noise may stand before an event in its line, as a prompt does.
+        text = line.decode(errors="replace").strip()
+        at = text.find("{")
+        if at >= 0:
+            try:
+                event = json.loads(text[at:])
+                if isinstance(event, dict) and isinstance(event.get("event"), str):
+                    return event
+            except ValueError:
+                pass
+        if text:
+            self.noise += 1
+            self.last_noise = text
+        return {"event": "noise", "text": text}
+
+    def until(
+        self, matches: Callable[[Event], bool], timeout: float, what: str, restarting: bool = False
+    ) -> Event:
+        """The first event that matches. Raises NotRunning at a prompt, BoardError.
+
+        restarting: a prompt is no surprise.
+        """
+        for event in self.events(timeout):
+            if matches(event):
+                return event
+            if event["event"] == "prompt" and not restarting:
+                raise NotRunning(f"{self.port}: {_ENDED}")
+        noise = f"; it said: {self.last_noise[:200]!r}" if self.last_noise else ""
+        raise BoardError(f"{self.port}: waited {timeout:g} s for {what}{noise}")
+
+    def ask(self, command: str, event: str, timeout: float = 10) -> Event:
+        """Type a command and wait for its answer, or for its error. Raises BoardError."""
+        name = command.split(maxsplit=1)[0]
+        self.send(command)
+
+        def matches(one: Event) -> bool:
+            failed = one["event"] == "error" and one.get("command") == name
+            return one["event"] in (event, "commands") or failed
+
+        answer = self.until(matches, timeout, f"the answer to {name}")
+        if answer["event"] == "error" and event != "error":
+            raise BoardError(f"{name}: {answer.get('text')}")
+        if answer["event"] == "commands" and event != "commands":
+            known = ", ".join(answer.get("known", ()))
+            raise BoardError(f"this device does not know {name}: it knows {known}")
+        return answer
+
+    def status(self, timeout: float = 10) -> Event:
+        """How things stand."""
+        self.send("")  # what stood half typed in the line is none of ours
+        try:
+            return self.ask("status", "status", timeout)
+        except NotRunning:
+            raise
+        except BoardError:
+            if re.match(r"(status|commands) \w+=", self.last_noise):
+                raise BoardError(
+                    'the console of this device is for people: set "console": "json" in its '
+                    "config.json (board provision does)"
+                ) from None
+            raise
+
+    def stop(self, patience: float = 3) -> bool:
+        """Ask the device to end, so that its relay opens and its store closes. True if one did."""
+        self.send("")
+        self.send("stop")
+        for event in self.events(patience):
+            if event["event"] == "stopped":
+                return True
+            if event["event"] == "prompt":
+                return False
+            if event["event"] == "noise" and str(event["text"]).startswith("stopped"):
+                return True
+        return False
+
+
+def stop(port: str) -> bool:
+    """End the device at this port, if one runs and listens."""
+    with Console(port) as console:
+        return console.stop()
+
+
+def started(port: str, timeout: float = 20) -> Event:
+    """Wait until a device that was restarted says how it is: ready, locked, error, safe mode.
+
+    Raises BoardError for a program that died or says nothing; its text has the last lines.
+    """
+    seen: list[str] = []
+    with Console(port) as console:
+        for event in console.events(timeout):
+            if event["event"] in ("ready", "locked", "safe mode", "error"):
+                return event
+            if event["event"] == "noise" and event["text"]:
+                seen.append(str(event["text"]))
+                found = re.match(r"(ready|locked|safe mode|error) (.*)", str(event["text"]))
+                if found:
+                    return {"event": found[1], "text": found[2]}
+            if event["event"] == "prompt" and any("Error" in line for line in seen):
+                break
+    tail = "\n".join(seen[-8:]) or "nothing"
+    raise BoardError(f"the device does not start; it said:\n{tail}")

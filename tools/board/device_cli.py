@@ -1,0 +1,383 @@
+"""The commands of `python -m board` for one device: deploy, provision, talk to it, back it up."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from board import backup as backups
+from board import console as consoles
+from board import deploy as deploying
+from board import doctor as doctors
+from board import provision as provisioning
+from board.console import Console
+from board.definitions import BoardError
+from board.output import Output
+from board.port import Repl, find
+
+Port = Annotated[str | None, typer.Option(help="The serial port, if there are several boards.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object per line, for tools.")]
+Passphrase = Annotated[
+    str,
+    typer.Option(
+        envvar="UPERUN_PASSPHRASE", prompt=True, hide_input=True, help="Of the backup's file."
+    ),
+]
+
+
+@contextmanager
+def _board(port: str | None, out: Output, restart: bool = True) -> Iterator[Repl]:
+    """The REPL of a board whose device was asked to end first; it runs again afterwards."""
+    place = find(port)
+    if consoles.stop(place):
+        out.say("the device was stopped")
+    with Repl(place) as repl:
+        try:
+            yield repl
+        finally:
+            if restart:
+                repl.restart()
+
+
+def _show_start(out: Output, place: str, timeout: float = 20) -> dict[str, Any]:
+    event = consoles.started(place, timeout)
+    kind = event.pop("event")
+    text = event.get("text") or event.get("address") or ""
+    out.say(f"the device is {kind}: {text}", device=kind, **event)
+    return {"event": kind, **event}
+
+
+def deploy(
+    port: Port = None,
+    folder: Annotated[Path | None, typer.Option(help="Of .mpy files, instead of ours.")] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds that the device has to start.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Bring the software onto a board: what differs, checked, all of it or nothing.
+
+    A version that does not start is taken back.
+    """
+    out, place = Output(as_json), find(port)
+    with _board(port, out) as repl:
+        identity = repl.identify()
+        out.say(f"{identity.machine} with {identity.arch}, {identity.free // 1024} KB free")
+        software = deploying.load(folder) if folder else deploying.build(identity.arch)
+        with out.progress("copying", sum(map(len, software.files.values()))) as advance:
+            before = 0
+
+            def show(_name: str, done: int, _total: int) -> None:
+                nonlocal before
+                advance(done - before)
+                before = done
+
+            done = deploying.deploy(repl, software, show)
+    out.say(
+        f"version {done.version}: {done.copied} bytes copied, {done.kept} of {done.files} files "
+        "were there",
+        version=done.version,
+        before=done.before,
+        copied=done.copied,
+        kept=done.kept,
+        files=done.files,
+    )
+    try:
+        _show_start(out, place, timeout)
+    except BoardError as error:
+        if not done.before or done.before == done.version:
+            raise
+        with Repl(place) as repl:
+            old = deploying.roll_back(repl)
+            repl.restart()
+        raise BoardError(f"{error}\nIt was taken back: version {old} runs again") from None
+
+
+def restart(port: Port = None, as_json: Json = False) -> None:
+    """Start the device of a board anew."""
+    out, place = Output(as_json), find(port)
+    with _board(port, out):
+        pass
+    _show_start(out, place)
+
+
+def _asset(text: str) -> tuple[str, int]:
+    holder, _, most = text.partition(":")
+    if not most.isdigit():
+        raise BoardError(f"{text}: an asset is HOLDER:MAX_DEPOSIT, in its smallest unit")
+    return holder, int(most)
+
+
+def _place(text: str, what: str) -> dict[str, Any]:
+    host, _, number = text.rpartition(":")
+    if not host or not number.isdigit():
+        raise BoardError(f"{text}: {what} is HOST:PORT")
+    return {"host": host, "port": int(number)}
+
+
+def provision(
+    port: Port = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A config.json that is ready, instead of the options.")
+    ] = None,
+    app: Annotated[str, typer.Option(help="ev_station, ev_car, or a module of yours.")] = "",
+    chain: Annotated[int, typer.Option(help="The chain's id.")] = 1337,
+    asset: Annotated[list[str] | None, typer.Option(help="HOLDER:MAX_DEPOSIT, pinned.")] = None,
+    receiver: Annotated[str, typer.Option(help="Your wallet: withdrawals go there.")] = "",
+    service: Annotated[str, typer.Option(help="HOST:PORT of the adoption service.")] = "",
+    service_serial: Annotated[str, typer.Option(help="A UART or tty to it instead.")] = "",
+    service_address: Annotated[str, typer.Option(help="Its key, pinned.")] = "",
+    certificate: Annotated[str, typer.Option(help="Of its TLS, as it shows it.")] = "",
+    listen: Annotated[str, typer.Option(help="HOST:PORT for peers.")] = "",
+    dial: Annotated[str, typer.Option(help="HOST:PORT of the peer.")] = "",
+    price: Annotated[int, typer.Option(help="For a kWh, in the smallest unit.")] = 0,
+    deposit: Annotated[int | None, typer.Option(help="A car's, in a channel.")] = None,
+    station_deposit: Annotated[int, typer.Option(help="What a car asks of a station.")] = 0,
+    wifi: Annotated[str, typer.Option(help="NETWORK:PASSWORD.")] = "",
+    pin: Annotated[bool, typer.Option(help="Ask for a PIN: the key is encrypted by it.")] = False,
+    pin_value: Annotated[str, typer.Option(envvar="UPERUN_PIN", hidden=True)] = "",
+    as_json: Json = False,
+) -> None:
+    """Make a board a device: configuration, a key that is made on it, its address, a self-test."""
+    out, place = Output(as_json), find(port)
+    if pin and not pin_value:
+        pin_value = typer.prompt("PIN", hide_input=True, confirmation_prompt=True)
+    with _board(port, out) as repl:
+        if config:
+            settings = _read(config)
+        else:
+            link = {"tcp": _place(service, "--service")} if service else {}
+            if service and certificate:
+                link["tcp"]["certificate"] = certificate
+            if service_serial:
+                link["serial"] = {"path": service_serial}
+            if service_address:
+                link["address"] = service_address  # type: ignore[assignment]
+            settings = provisioning.configuration(
+                repl.identify().board,
+                chain_id=chain,
+                assets=[_asset(one) for one in asset or ()],
+                receiver=receiver,
+                service=link,
+                peer={
+                    **({"listen": _place(listen, "--listen")} if listen else {}),
+                    **({"dial": _place(dial, "--dial")} if dial else {}),
+                },
+                app=app,
+                price_per_kwh=price,
+                deposit=deposit,
+                station_deposit=station_deposit,
+                wifi=dict([wifi.split(":", 1)]) if wifi else None,
+            )
+        provisioning.install(repl, settings)
+        key = provisioning.make_key(repl, pin_value or None)
+    if key.sources is None:
+        out.say("the board has its key already, which stays")
+    else:
+        out.say(f"the key was made on the board, of {', '.join(key.sources)}")
+    number = settings["chain"]["id"]
+    if not as_json:
+        out.say(f"address  {key.address}\n{provisioning.qr(key.address, number)}")
+        out.say("the service's operator lets it in: adoption devices add ADDRESS")
+    event = _show_start(out, place)
+    out.result(
+        {"address": key.address, "sources": key.sources, "pin": key.locked, "self_test": event},
+        f"self-test: {event['event']}",
+    )
+    if event["event"] in ("error", "safe mode"):
+        raise BoardError(f"the device does not run: {event.get('text')}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise BoardError(f"{path}: {error}") from None
+    if not isinstance(found, dict) or "chain" not in found:
+        raise BoardError(f"{path}: no configuration of a device")
+    return found
+
+
+def status(port: Port = None, as_json: Json = False) -> None:
+    """Ask a running device how things stand."""
+    with Console(find(port)) as console:
+        found = console.status()
+    found.pop("event")
+    Output(as_json).result(found)
+
+
+def pay(
+    wh: Annotated[int, typer.Argument(help="How many Wh to charge and pay.")],
+    port: Port = None,
+    timeout: Annotated[float, typer.Option(help="Seconds without progress.")] = 60,
+    as_json: Json = False,
+) -> None:
+    """Have a car charge, and pay slice by slice; returns when that is done."""
+    out = Output(as_json)
+    with Console(find(port)) as console, out.progress("charging", wh) as advance:
+        console.status()
+        console.send(f"charge {wh}")
+        shown, start = 0, time.monotonic()
+        base: int | None = None
+        while time.monotonic() < start + timeout:
+            for event in console.events(1):
+                kind = event["event"]
+                if kind == "charged":
+                    event.pop("event")
+                    out.result(event, f"charged: {event}")
+                    return
+                if kind in ("charging failed", "no energy", "commands"):
+                    raise BoardError(f"{kind}: {event.get('text') or event}")
+                if kind == "error" and event.get("command") == "charge":
+                    raise BoardError(str(event.get("text")))
+                if kind == "status":
+                    paid = int(event.get("paid_wh", 0))
+                    base = paid if base is None else base
+                    if paid - base > shown:
+                        advance(paid - base - shown)
+                        shown, start = paid - base, time.monotonic()
+            console.send("status")
+    raise BoardError(f"nothing moved for {timeout:g} s: board status and board logs tell more")
+
+
+def _settle(port: str | None, command: str, kinds: tuple[str, ...], timeout: float) -> None:
+    out = Output("--json" in sys.argv)
+    with Console(find(port)) as console:
+        if not console.status()["channels"]:
+            out.result({"channels": 0}, "there is no open channel")
+            return
+        console.send(command)
+        event = console.until(
+            lambda one: (
+                one["event"] == "channel"
+                and one.get("kind") in kinds
+                or one["event"] == "error"
+                and one.get("command") == command
+            ),
+            timeout,
+            f"the end of {command}",
+        )
+    if event["event"] == "error":
+        raise BoardError(f"{command}: {event.get('text')}")
+    out.result({"channel": event.get("id"), "kind": event["kind"], "detail": event.get("detail")})
+
+
+Timeout = Annotated[float, typer.Option(help="Seconds.")]
+
+
+def close(port: Port = None, timeout: Timeout = 60, as_json: Json = False) -> None:
+    """Settle the open channels together with their peers."""
+    _settle(port, "close", ("closed", "concluded", "withdrawn"), timeout)
+
+
+def dispute(port: Port = None, timeout: Timeout = 60, as_json: Json = False) -> None:
+    """Settle the open channels without their peers."""
+    _settle(port, "dispute", ("registered", "concluded", "withdrawn"), timeout)
+
+
+def logs(
+    port: Port = None,
+    seconds: Annotated[float | None, typer.Option(help="Stop after that.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what a device says, until Ctrl-C."""
+    out = Output(as_json)
+    try:
+        with Console(find(port)) as console:
+            for event in console.events(seconds):
+                if event["event"] == "noise" and event["text"]:
+                    out.say(str(event["text"]), **event)
+                elif event["event"] not in ("noise", "prompt"):
+                    words = " ".join(f"{k}={v}" for k, v in event.items() if k != "event")
+                    out.say(f"{event['event']} {words}".strip(), **event)
+    except KeyboardInterrupt:
+        pass
+
+
+def doctor(port: Port = None, as_json: Json = False) -> None:
+    """Examine a board and say what is wrong. A running device is stopped meanwhile."""
+    out, place = Output(as_json), find(port)
+    findings = doctors.listen(place)
+    with _board(port, out) as repl:
+        findings += doctors.examine(repl)
+    for one in findings:
+        out.say(
+            f"{'ok' if one.ok else 'NO'}  {one.what}: {one.text}",
+            check=one.what,
+            ok=one.ok,
+            text=one.text,
+        )
+    if not all(one.ok for one in findings):
+        raise BoardError("something is wrong with this board")
+
+
+def backup(
+    path: Annotated[Path, typer.Argument(help="The file to write.")],
+    passphrase: Passphrase,
+    port: Port = None,
+    as_json: Json = False,
+) -> None:
+    """Save the device's configuration, key and channels, encrypted. The device runs on."""
+    out = Output(as_json)
+    with _board(port, out) as repl:
+        identity = repl.identify()
+        key = provisioning.key(repl)
+        if key is None:
+            raise BoardError(
+                "there is no key on this board: it is no device yet (board provision)"
+            )
+        name = identity.board.name if identity.board else identity.machine
+        saved = backups.take(repl, key.address, name)
+    backups.write(path, backups.seal(saved, passphrase))
+    out.result(
+        {"file": str(path), "address": saved.address, "files": sorted(saved.files)},
+        f"{path}: {saved.address}. Whoever has it and its passphrase has the money. It grows old "
+        "with the next payment: restore it only when this board is no more.",
+    )
+
+
+def restore(
+    path: Annotated[Path, typer.Argument(help="A backup.")],
+    passphrase: Passphrase,
+    port: Port = None,
+    replace: Annotated[bool, typer.Option(help="The board's own key and channels go.")] = False,
+    gone: Annotated[
+        bool, typer.Option("--the-old-board-is-gone", help="It will never run again.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a board the device that a backup was taken of.
+
+    It has forgotten what was signed since then, so it signs nothing until its peer and its service
+    have shown what they hold.
+    """
+    out, place = Output(as_json), find(port)
+    try:
+        saved = backups.unseal(path.read_bytes(), passphrase)
+    except OSError as error:
+        raise BoardError(f"{path}: {error.strerror}") from None
+    age = max(0, int(time.time()) - saved.made)
+    if not gone:
+        raise BoardError(
+            f"this backup of {saved.address} is {age // 3600} h old. If the board that it was "
+            "taken of ever runs again, two devices sign with one key, and money can be lost. Say "
+            "--the-old-board-is-gone if it will not"
+        )
+    with _board(port, out) as repl:
+        backups.restore(repl, saved, replace)
+    event = _show_start(out, place)
+    out.result(
+        {"address": saved.address, "age_seconds": age, "device": event},
+        "it signs nothing until its peer and its service have shown what they hold",
+    )
+
+
+COMMANDS = (
+    *(deploy, provision, status, pay, close, dispute, logs),
+    *(doctor, backup, restore, restart),
+)

@@ -21,6 +21,7 @@ from contracts.deploy import Deployment, deploy
 from contracts.toolchain import MissingProgram
 from goperun.build import go, program
 from goperun.node import Node
+from ours import Ours, node_options
 
 __all__ = ["anvil"]
 
@@ -76,7 +77,7 @@ async def new_node(chain: Chain, tmp_path: Path) -> AsyncIterator[NewNode]:
 
         async def start(**options: Any) -> Node:
             number = next(numbers)
-            options.setdefault("payer", 5 + number)
+            options.setdefault("payer", 6 + number)  # 5 pays for the service
             node = Node(tmp_path / f"node{number}", chain.node.ws_url, chain.place, **options)
             stack.push_async_callback(node.stop)
             await node.start()
@@ -97,3 +98,24 @@ async def time_passes(chain: Chain) -> AsyncIterator[None]:
     mining = asyncio.create_task(mine())
     yield
     mining.cancel()
+
+
+@pytest.fixture
+async def meet(new_node: Any, chain: Chain, tmp_path: Path) -> AsyncIterator[Any]:
+    """`node, ours = await meet(way)`: a go-perun node, and a device of ours that has it for a
+    peer; dials=False: the node dials. They end with the test."""
+    async with AsyncExitStack() as stack:
+        numbers = itertools.count()
+
+        async def make(
+            way: str = "tcp", dials: bool = True, name: str = "station", **options: Any
+        ) -> tuple[Node, Ours]:
+            node = await new_node(**{**node_options(way), **options})
+            folder = tmp_path / f"ours{next(numbers)}"
+            folder.mkdir()
+            ours = Ours(chain, folder, way, node, name)
+            stack.push_async_callback(ours.stop)
+            await ours.start(dials)
+            return node, ours
+
+        yield make

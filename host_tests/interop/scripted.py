@@ -92,10 +92,7 @@ class Scripted:
         return self._link(*streams)
 
     def _link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Link:
-        stream = Stream(reader, writer)
-        # Not 0, as for TCP: under TLS asyncio then stops and goes on at every second write.
-        writer.transport.set_write_buffer_limits(1, 0)
-        self.link = Link(stream, tcp_frame, TcpDecoder(LIMIT), "node")
+        self.link = Link(Stream(reader, writer), tcp_frame, TcpDecoder(LIMIT), "node")
         return self.link
 
     async def listen(self) -> str:

@@ -11,8 +11,8 @@ KINDS = ("simple", "eth")
 
 
 @pytest.fixture
-async def meet(new_node, chain, tmp_path):
-    """await meet(): a node and a scripted peer, acquainted; dialled by the latter unless said."""
+async def meet_scripted(new_node, chain, tmp_path):
+    """await meet_scripted(): a node and a scripted peer, which dials; dialled=False: the node."""
     met = []
 
     async def make(kind="simple", name="device", dialled=True, **options):
@@ -36,8 +36,8 @@ async def meet(new_node, chain, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_the_device_opens_pays_is_paid_and_settles(meet, chain, kind):
-    node, device = await meet(kind)
+async def test_the_device_opens_pays_is_paid_and_settles(meet_scripted, chain, kind):
+    node, device = await meet_scripted(kind)
     machine = await device.propose([(1000, 500)])
     channel = machine.id.hex()
     await node.told("channel", channel=channel)
@@ -52,8 +52,8 @@ async def test_the_device_opens_pays_is_paid_and_settles(meet, chain, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_the_node_opens_pays_is_paid_and_settles(meet, chain, kind):
-    node, device = await meet(kind, dialled=False)
+async def test_the_node_opens_pays_is_paid_and_settles(meet_scripted, chain, kind):
+    node, device = await meet_scripted(kind, dialled=False)
     opening = asyncio.create_task(node.propose(device.identity.address, [(1000, 500)]))
     machine = await device.opened()
     opened = await opening
@@ -67,8 +67,8 @@ async def test_the_node_opens_pays_is_paid_and_settles(meet, chain, kind):
     assert device.holdings(machine) == [[0, 0]]
 
 
-async def test_ether_and_a_token_in_one_channel(meet):
-    node, device = await meet()
+async def test_ether_and_a_token_in_one_channel(meet_scripted):
+    node, device = await meet_scripted()
     machine = await device.propose([(10, 20), (30, 40)], assets=device.assets())
     await node.told("channel", channel=machine.id.hex())
     await device.pay(machine, 1, 2)
@@ -78,8 +78,8 @@ async def test_ether_and_a_token_in_one_channel(meet):
     assert device.withdraw(machine) == [14, 28]
 
 
-async def test_the_node_refuses(meet):
-    node, device = await meet()
+async def test_the_node_refuses(meet_scripted):
+    node, device = await meet_scripted()
     await node.policy(proposals="closed today")
     await device.send(device.proposal([(1, 1)]))
     await device.heard("proposal refused", "closed today")
@@ -91,8 +91,8 @@ async def test_the_node_refuses(meet):
     await device.heard("rejected", "no, thanks")
 
 
-async def test_the_node_is_refused(meet):
-    node, device = await meet(dialled=False)
+async def test_the_node_is_refused(meet_scripted):
+    node, device = await meet_scripted(dialled=False)
     device.welcome = lambda proposal: "no room"
     with pytest.raises(NodeError, match="no room"):
         await node.propose(device.identity.address, [(10, 10)])
@@ -103,8 +103,8 @@ async def test_the_node_is_refused(meet):
         await node.pay(channel, 1)
 
 
-async def test_the_node_s_watcher_refutes_an_old_state_of_the_device(meet, chain):
-    node, device = await meet()
+async def test_the_node_s_watcher_refutes_an_old_state_of_the_device(meet_scripted, chain):
+    node, device = await meet_scripted()
     machine = await device.propose([(1000, 0)])
     await node.told("channel", channel=machine.id.hex())
     await device.pay(machine, 1)
@@ -115,8 +115,8 @@ async def test_the_node_s_watcher_refutes_an_old_state_of_the_device(meet, chain
     await eventually(lambda: device.dispute(machine) == (2, 0))
 
 
-async def test_the_node_answers_a_sync(meet):
-    node, device = await meet()
+async def test_the_node_answers_a_sync(meet_scripted):
+    node, device = await meet_scripted()
     machine = await device.propose([(10, 10)])
     await node.told("channel", channel=machine.id.hex())
     await device.pay(machine, 1)

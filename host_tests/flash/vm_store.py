@@ -4,8 +4,9 @@
 
 import os
 
-from board import ROOT, Flash, format, mount, unmount
+from board import ROOT, format, mount, unmount
 from channels import ALICE, BOB
+from chip import Flash
 from life import knows, record
 from perun.channel import ACTING, DOUBT_PEER
 from perun.client.handle import ClientError

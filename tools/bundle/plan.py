@@ -28,7 +28,6 @@ BUNDLES = {
         "perun.link.tcp",
         "perun.adoption.session",
         "perun.store",
-        "perun.store.journal",
         "perun.client",
         "perun.client.guardian",
         "perun.client.handle",

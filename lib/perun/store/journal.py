@@ -1,4 +1,4 @@
-"""A small key-value store as an append-only, checksummed journal in one file.
+"""A small key-value store as an append-only, checksummed journal in one file of a file system.
 
     header: "uPJ1", compactions (u32), bytes written to earlier files (u64), the checksum at the
             end of the file before this one (u32); big-endian
@@ -16,7 +16,7 @@ import os
 import struct
 
 from perun.compat import const
-from perun.store import StoreError
+from perun.store import Store, chained
 
 _MAGIC = b"uPJ1"
 _HEADER = ">4sIQI"
@@ -24,7 +24,6 @@ _HEADER_SIZE = const(20)
 _HEAD = ">HBI"
 _HEAD_SIZE = const(7)
 _CHAIN = ">I"
-_MAX_VALUE = const(4096)
 _MAX_PAYLOAD = const(4351)
 _COMPACT = const(16384)  # a file that is so much longer than twice its values is rewritten
 _ENOENT = const(2)
@@ -33,7 +32,7 @@ _ENOENT = const(2)
 def _head(payload, key_length, chain):
     """The head of a record that follows the checksum `chain`, and the record's checksum."""
     length = len(payload)
-    chain = binascii.crc32(payload, chain ^ (length << 8 | key_length))
+    chain = chained(payload, length << 8 | key_length, chain)
     return struct.pack(_HEAD, length, key_length, chain), chain
 
 
@@ -54,67 +53,25 @@ def _write(file, at, data):
         os.fsync(file.fileno())
 
 
-class Journal:
-    """path: the file, made when it is missing. One process at a time.
-
-    Every method raises StoreError when something is damaged, or cannot be read or written. From
-    then on it is closed: what is on the flash is known again when it is opened anew.
-    """
+class Journal(Store):
+    """path: the file, made when it is missing. One process at a time."""
 
     def __init__(self, path):
         self._path = path
         self._file = self._mark = None
-        self._closed = False
-        self._attempt(self._start)
-
-    def keys(self):
-        """All keys that have a value."""
-        return list(self._index)
-
-    def get(self, key):
-        """The value of `key`, or None."""
-        return self._attempt(self._read, key)
-
-    def put(self, key, value):
-        """Store `value` (at most 4096 bytes) under `key`; on return it is on the flash."""
-        if not 0 < len(key) < 256 or len(value) > _MAX_VALUE:
-            raise StoreError("store: key or value too long")
-        self._attempt(self._append, key, value)
-
-    def delete(self, key):
-        """Forget `key`."""
-        if key in self._index:
-            self.put(key, b"")
+        super().__init__(path)
 
     def stats(self):
         """(bytes written since the first file was made, compactions): what wears the flash."""
         return self._earlier + self._end, self._compactions
 
-    def close(self):
-        """Give the files back."""
-        self._closed = True
+    def _release(self):
         for file in (self._mark, self._file):
             try:
                 if file:
                     file.close()
             except OSError:
                 pass  # what was confirmed is on the flash
-
-    def _attempt(self, work, *details):
-        """work(*details); what goes wrong in it closes the journal."""
-        try:
-            if self._closed:
-                raise StoreError("closed")
-            return work(*details)
-        except (OSError, MemoryError) as error:
-            self.close()
-            text = error if isinstance(error, StoreError) else repr(error)
-            raise StoreError("store: %s: %s; nothing is signed" % (self._path, text))
-
-    def _damaged(self, at):
-        raise StoreError(
-            "damaged at byte %d: restore a backup, or settle by what service and peer hold" % at
-        )
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -125,7 +82,7 @@ class Journal:
         self._file = _open(self._path)
         if self._file:
             if not self._mark:
-                self._damaged(0)
+                self._damaged("byte", 0)
             return self._load()
         header = struct.pack(_HEADER, _MAGIC, 0, 0, 0)
         empty = struct.pack(_CHAIN, binascii.crc32(header))
@@ -136,7 +93,7 @@ class Journal:
                 pass  # it is there, or open() says what is wrong
             self._mark = open(path, "w+b")
         elif self._mark.read(4) not in (b"", empty):
-            self._damaged(0)  # there has been a file
+            self._damaged("byte", 0)  # there has been a file
         _write(self._mark, 0, empty)
         self._replace(header, ())
 
@@ -159,7 +116,7 @@ class Journal:
         header = file.read(_HEADER_SIZE)
         at = _HEADER_SIZE
         if len(header) < at or header[:4] != _MAGIC:
-            self._damaged(0)
+            self._damaged("byte", 0)
         _, self._compactions, self._earlier, before = struct.unpack(_HEADER, header)
         chain = binascii.crc32(header)
         # How many records are behind the mark; None before it. In a new file all of them are
@@ -182,7 +139,7 @@ class Journal:
                 behind += 1
         # What follows the mark immediately may be an append that was never confirmed.
         if behind is None or behind and head:
-            self._damaged(at)
+            self._damaged("byte", at)
         file.seek(at)
         self._behind = behind
         self._chain = chain

@@ -2,7 +2,7 @@
 
 
 class MemoryStore:
-    """The interface of perun.store.journal.Journal."""
+    """The interface of perun.store.Store."""
 
     def __init__(self):
         self._values = {}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from bench import __main__ as program
-from bench import conversation, counter, device, station, wire
+from bench import conversation, counter, device, station, wear, wire
 from typer.testing import CliRunner
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -149,6 +149,26 @@ def test_a_station_and_its_heap():
     assert "memory" in stations.failure.lower()
 
 
+def test_the_wear_of_payments():
+    """Issue 6's budget, over as many payments as make bench counts."""
+    found = wear.measure(lambda _: None)
+    assert found["page_programs_per_payment"] == max(found["page_programs"].values()) <= 2
+    assert found["erases_per_sector_10_years"] <= 100_000
+    assert min(found["page_programs"].values()) >= 1  # each side stores each payment
+    for key in ("page_programs_per_payment", "page_programs.<side>", "erases_per_sector_10_years"):
+        assert f"`device.{key}`" in README
+
+
+def test_the_chip_counts_what_calls_touch():
+    chip = wear.Chip(4)
+    chip.writeblocks(1, bytes(2), 255)
+    assert chip.programs == 2
+    chip.writeblocks(1, b"\xff" * 256, 256)
+    assert chip.programs == 3 and chip.image[4096 + 255 : 4096 + 258] == b"\0\0\xff"
+    chip.ioctl(6, 1)
+    assert chip.erases == [0, 1, 0, 0] and chip.image.count(0) == 0
+
+
 def test_the_program(tmp_path: Path):
     target = tmp_path / "bench.json"
     target.write_text('{"wire": {"old": {"payment": 1}}}')
@@ -171,6 +191,7 @@ def test_what_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A failed measurement keeps no other one from the file."""
     monkeypatch.setattr(device, "VM", tmp_path / "micropython")
     monkeypatch.setattr(station, "measure", lambda _: {"peak_heap_bytes": 4096})
+    monkeypatch.setattr(wear, "measure", lambda _: {})
     done = run("device", tmp_path / "bench.json")
     assert done.exit_code == 1
     written = json.loads((tmp_path / "bench.json").read_text())

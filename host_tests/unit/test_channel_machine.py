@@ -25,6 +25,7 @@ from perun.channel import (
     Watch,
 )
 from perun.channel.machine import begin
+from perun.client.records import dump_channel, load_channel
 from perun.model import Transaction, transfer, with_balances
 from perun.model.rules import RuleError
 from perun.wire.messages import ChannelSync, ChannelUpdate, ChannelUpdateAcc, ChannelUpdateRej
@@ -132,7 +133,7 @@ def test_payments_both_ways():
     for proposer, other, amount in ((alice, bob, 10), (bob, alice, 3), (alice, bob, 93)):
         state = transfer(proposer.current.state, proposer.index, (amount,))
         mine, theirs = update(proposer, other, state)
-        assert kinds(mine) == [Persist, Send, Persist, Watch, Tell]
+        assert kinds(mine) == [Persist, Send, Watch, Tell]  # one write: see below
         assert kinds(theirs) == [Ask, Persist, Send, Watch, Tell]
         assert alice.current == bob.current and alice.current.state == state
         assert told(mine) == [UPDATED]
@@ -155,6 +156,59 @@ def test_every_list_persists_before_it_sends():
     for effects in lists:
         own = [kind for kind in kinds(effects) if kind in (Persist, Send)]
         assert own == [Persist, Send]
+
+
+def test_an_answer_to_a_payment_may_be_lost_in_a_reset():
+    """It is stored with what follows; without it the device does as without an answer."""
+    alice, bob = opened()
+    update(bob, alice, transfer(bob.current.state, 1, (1,)))
+    request = alice.propose(transfer(alice.current.state, 0, (10,)))
+    stored = dump_channel(alice)
+    answer = deliver(bob, sent(request))
+    assert Persist not in kinds(deliver(alice, sent(answer)))
+    newest = alice.current
+
+    again = load_channel(stored, alice._chain, ALICE)
+    again.doubts = DOUBT_PEER
+    assert again.current.state.version == 1 and again.staged == sent(request)[0]
+    assert "restart" in unchanged(
+        again, RuleError, again.propose, transfer(again.current.state, 0, (2,))
+    )
+    synced = deliver(bob, sent(again.ask()))
+    assert kinds(deliver(again, sent(synced)))[0] is Persist
+    assert again.current == newest == bob.current and not again.evidence
+    # A peer that does not tell gets the very same update, and nothing else.
+    silent = load_channel(stored, alice._chain, ALICE)
+    assert sent(silent.retry()) == sent(request)
+    unchanged(silent, RuleError, silent.propose, transfer(silent.current.state, 0, (2,)))
+
+
+def test_what_is_shown_is_stored_before():
+    alice, bob = opened()
+    update(alice, bob, transfer(alice.current.state, 0, (10,)))
+    assert kinds(alice.ask()) == [Persist, Send]
+    assert kinds(alice.ask()) == [Send]
+    alice, bob = opened()
+    update(alice, bob, transfer(alice.current.state, 0, (10,)))
+    assert kinds(alice.receive(sent(bob.ask())[0])) == [Persist, Send]
+
+
+def test_an_answer_that_brings_something_is_stored():
+    alice, bob = opened()
+    for balances, final in ((((120, 30),), False), (((120, 30),), True)):
+        state = with_balances(alice.current.state, balances, final)
+        request = alice.propose(state)
+        effects = deliver(alice, sent(deliver(bob, sent(request))))
+        assert kinds(effects) == [Persist, Watch, Tell]
+    assert alice.phase == FINAL
+
+
+def test_an_answer_during_a_dispute_is_stored():
+    alice, bob = opened()
+    request = alice.propose(transfer(alice.current.state, 0, (10,)))
+    alice.registered(0)
+    effects = deliver(alice, sent(deliver(bob, sent(request))))
+    assert kinds(effects) == [Persist, Watch, Tell]
 
 
 def test_a_refused_version_is_burnt():

@@ -43,7 +43,7 @@ def work():
     """Puts as a device makes them, long ones and deletions among them: (key, value)."""
     yield b"k", b"secret"
     yield b"c" + bytes(32), record(0)
-    for i in range(1, 30):
+    for i in range(1, 50):
         yield b"c" + bytes(32), record(i)
         if i % 9 == 0:
             yield b"r" + bytes(32), record(i)[:140]
@@ -179,7 +179,7 @@ def every_cut(image, since, how):
         values = contents(store)
         assert found(again.image) == values
         n += 1
-    assert n > 90
+    assert n > 60
 
 
 def used():
@@ -234,7 +234,7 @@ def test_again_and_again():
             values = found(image)
             assert values in (after(number), after(number + 1))
             since = number + (values == after(number + 1) and values != after(number))
-    assert cuts > 60
+    assert cuts > 40
 
 
 def test_a_changed_byte_is_never_an_old_state():
@@ -270,7 +270,7 @@ def written(image):
 
 
 def test_a_lost_page_is_never_an_old_state():
-    """Both copies of a record are gone. Only for the newest one this is like one that was never
+    """Only for the newest one this is like one that was never
     there, or was cut short: see the store's README."""
     image = lived().image
     places = written(image)
@@ -284,18 +284,18 @@ def test_a_lost_page_is_never_an_old_state():
                 assert values == after(len(WORK) - 1)
             else:
                 assert values is None, at
-    assert len(places) > 20
+    assert len(places) > 10
 
 
-def test_half_a_page_is_enough():
+def test_three_quarters_of_a_page_are_enough():
     image = lived().image
     newest = after(len(WORK))
     random = Random(4)
     for at in written(image):
-        for half in (at, at + PAGE // 2):
-            for content in (b"\xff" * 128, bytes(128), random.bytes(128)):
+        for quarter in range(at, at + PAGE, 64):
+            for content in (b"\xff" * 64, bytes(64), random.bytes(64)):
                 damaged = bytearray(image)
-                damaged[half : half + 128] = content
+                damaged[quarter : quarter + 64] = content
                 assert found(damaged) == newest
 
 
@@ -433,7 +433,7 @@ def test_what_the_flash_did_not_take_is_not_confirmed():
     assert broken
     after_it = found(flash.image)
     values2 = dict(values)
-    values2[b"c" + bytes(32)] = record(1000 + i)  # one of its copies is whole
+    values2[b"c" + bytes(32)] = record(1000 + i)  # the parity tells it
     assert after_it in (values, values2)
 
 

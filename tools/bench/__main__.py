@@ -98,6 +98,12 @@ def _station(progress: Progress, _: dict[str, str]) -> dict[str, Any]:
     return dict(station.measure(progress))
 
 
+def _wear(progress: Progress, _: dict[str, str]) -> dict[str, Any]:
+    from bench import wear
+
+    return wear.measure(progress)
+
+
 def _contracts(progress: Progress, _: dict[str, str]) -> dict[str, Any]:
     from bench import gas
 
@@ -122,6 +128,7 @@ _MEASURES: tuple[tuple[Section, tuple[str, ...], _Measure], ...] = (
         ("device.peak_heap_bytes", "device.live_heap_bytes", "device.serial_heap_bytes"),
         _station,
     ),
+    (Section.DEVICE, ("device.page_programs_per_payment",), _wear),
     (Section.CONTRACTS, ("contracts.gas",), _contracts),
     (Section.CRYPTO, ("crypto",), _crypto),
 )

@@ -17,6 +17,8 @@ def show(results: dict[str, Any], console: Console) -> None:
             console.print(_costs(device))
         if "peak_heap_bytes" in device:
             console.print(_heap(device))
+        if "page_programs" in device:
+            console.print(_wear(device))
     if crypto := results.get("crypto"):
         console.print(_crypto(crypto))
         console.print(_kept(crypto))
@@ -49,6 +51,15 @@ def _heap(device: dict[str, Any]) -> Table:
     table = _table("heap of a station", "", "bytes")
     for key in ("peak_heap_bytes", "live_heap_bytes", "serial_heap_bytes"):
         table.add_row(key.removesuffix("_bytes").replace("_", " "), _number(device.get(key)))
+    return table
+
+
+def _wear(device: dict[str, Any]) -> Table:
+    table = _table("a journal on flash of its own, simulated", "", "times")
+    for side, count in device["page_programs"].items():
+        table.add_row(f"page programs a payment, {side}", f"{count:.2f}")
+    worn = device["erases_per_sector_10_years"]
+    table.add_row("erases of each sector in ten years, a payment every 10 s", _number(worn))
     return table
 
 

@@ -4,6 +4,8 @@ Every method takes what arrived and returns a list of effects (perun.channel); P
 that nothing changed. The rules that protect the owner's money:
 
 * Persist comes before Send in every list: no signature leaves that the store does not know.
+* The peer's signature on an own payment is stored with what follows: to lose it is the same as not
+  to have received it, and saves the payer every other write to its flash.
 * No two different states are signed with one version. While an own update is unanswered only the
   very same one is sent again. Once the peer has refused it, its version is burnt: the next state
   takes a later one, which outranks the refused state should the peer sign that after all.
@@ -107,6 +109,7 @@ class Channel:
         self.pending = None  # the peer's ChannelUpdate that the application decides on
         self.confirmed = -1  # version of the newest own update that the peer signed
         self.doubts = 0  # DOUBT_*: who must still show what it has before anything is signed
+        self._unsaved = False  # the peer's signature on the newest own payment may not be stored
         self._early = None  # the peer's version-1 update that came before the funding
         self._asked = False  # a ChannelSync of this side waits for the peer's
         self._answered = False  # the peer's last ChannelSync was answered
@@ -221,10 +224,20 @@ class Channel:
             # Also when it was refused before, or a dispute runs: the newest state is the best.
             self._check_peer_sig(self.staged.state, acc.sig)
             self.confirmed = acc.version
-            return self._commit(self.staged.state, self.staged.sig, acc.sig)
+            self._unsaved = self.phase == SIGNING and self._only_pays(self.staged.state)
+            effects = self._commit(self.staged.state, self.staged.sig, acc.sig)
+            return effects[1:] if self._unsaved else effects  # without its Persist
         if acc.version == state.version and acc.sig == sigs[1 - self.index]:
             return []  # a repetition
         raise ProtocolError("nothing of version %d awaits a signature" % acc.version)
+
+    def _only_pays(self, state):
+        """Whether this side has nothing from `state` that it has not without it."""
+        index = self.index
+        return not state.is_final and all(
+            row[index] <= old[index]
+            for row, old in zip(state.allocation.balances, self.current.state.allocation.balances)
+        )
 
     def _on_rej(self, rej):
         if self.phase == SIGNING and rej.version == self.staged.state.version:
@@ -359,7 +372,7 @@ class Channel:
     def ask(self):
         """Show the peer what this side has, so that it shows what it has."""
         self._asked, self._answered = True, False
-        return [Send(self.sync())]
+        return self._shown()
 
     def sync(self):
         """What the peer is told of what this side has."""
@@ -380,8 +393,14 @@ class Channel:
         self._asked = False
         self.doubts &= ~DOUBT_PEER
         if self._answered:
-            effects.append(Send(self.sync()))
+            effects += self._shown()
         return effects
+
+    def _shown(self):
+        """Send a ChannelSync, of what is stored."""
+        effects = [Persist()] if self._unsaved else []
+        self._unsaved = False
+        return effects + [Send(self.sync())]
 
     def _compare(self, state, sigs):
         """The peer's newest state beside the own one."""

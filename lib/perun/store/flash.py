@@ -3,7 +3,8 @@
 The partition is a ring of sectors (what an erase clears). All numbers are big-endian.
 
     sector:  a page with its header, pages with records, a page that seals it
-    page:    256 bytes, programmed once: the same frame twice, 128 bytes apart
+    page:    256 bytes, programmed once: a frame, ones up to 192 bytes, and the exclusive or of the
+             three quarters before: whichever quarter is damaged, the others tell what it was
     frame:   kind and length of the payload (u8 each), checksum (u32), payload
     header:  kind 1: "uPF1"; the numbers (u32) of this sector, of the oldest one that counts, and
              of the one in which the rewrite began that this one is a part of, or 0; pages
@@ -23,10 +24,11 @@ from perun.store import Store, StoreError, chained
 from perun.store.delta import apply, changes
 
 _PAGE = const(256)
-_HALF = const(128)
+_QUARTER = const(64)
+_DATA = const(192)
 _FRAME = ">BBI"
 _FRAME_SIZE = const(6)
-_PART = const(122)  # bytes of a record in a page
+_PART = const(186)  # bytes of a record in a page
 _SECTORS_LEAST = const(4)
 _PAGES_LEAST = const(4)
 
@@ -42,6 +44,15 @@ _COUNT_BLOCKS = const(4)  # ioctl operations of MicroPython's block devices
 _BLOCK_SIZE = const(5)
 _ERASE = const(6)
 _ERASED = b"\xff" * 256
+
+
+def _parity(page, quarter):
+    """The exclusive or of all quarters of a page but the one that begins at `quarter`."""
+    parity = 0
+    for at in range(0, len(page), _QUARTER):
+        if at != quarter:
+            parity ^= int.from_bytes(page[at : at + _QUARTER], "big")
+    return parity.to_bytes(_QUARTER, "big")
 
 
 class FlashJournal(Store):
@@ -91,13 +102,19 @@ class FlashJournal(Store):
         if result:
             raise OSError(abs(result))
 
-    def _frame(self, data, chain):
+    def _frame(self, page, chain):
         """(kind, payload, its checksum) of the frame in a page that follows `chain`, or None."""
-        for at in (0, _HALF):
-            kind, length, checksum = struct.unpack_from(_FRAME, data, at)
-            payload = data[at + _FRAME_SIZE : at + _FRAME_SIZE + min(length, _PART)]
+        if page == _ERASED:
+            return None
+        data = page[:_DATA]
+        for damaged in range(-_QUARTER, _DATA, _QUARTER):
+            if damaged >= 0:
+                self._doubtful = True
+                data = page[:damaged] + _parity(page, damaged) + page[damaged + _QUARTER : _DATA]
+            kind, length, checksum = struct.unpack_from(_FRAME, data)
+            payload = data[_FRAME_SIZE : _FRAME_SIZE + length]
             if len(payload) == length and chained(payload, kind << 8 | length, chain) == checksum:
-                if data[:_HALF] != data[_HALF:]:
+                if page[_DATA:] != _parity(data, _DATA):
                     self._doubtful = True
                 return kind, payload, checksum
         return None
@@ -190,7 +207,7 @@ class FlashJournal(Store):
         """Begin a partition that is erased, or was when a cut ended this."""
         self._number = self._chain = self._programs = 0
         self._tail = 1
-        first = self._twin(_HEADER, self._fields(), 0)[0]
+        first = self._sheet(_HEADER, self._fields(), 0)[0]
         for place in range(self._sectors):
             for page in range(self._pages):
                 data = self._page(place, page)
@@ -245,18 +262,18 @@ class FlashJournal(Store):
                 part |= _LAST
             if self._next == self._pages - 1:
                 self._advance()
-            data, chain = self._twin(kind | part, record[at : at + _PART], self._chain)
+            data, chain = self._sheet(kind | part, record[at : at + _PART], self._chain)
             self._program(self._number, self._next, data)
             self._chain = chain
             self._next += 1
             part = 0
 
-    def _twin(self, kind, payload, chain):
+    def _sheet(self, kind, payload, chain):
         """A page with this frame, and the frame's checksum."""
         chain = chained(payload, kind << 8 | len(payload), chain)
-        half = struct.pack(_FRAME, kind, len(payload), chain) + payload
-        half += _ERASED[len(half) : _HALF]
-        return half + half, chain
+        data = struct.pack(_FRAME, kind, len(payload), chain) + payload
+        data += _ERASED[len(data) : _DATA]
+        return data + _parity(data, _DATA), chain
 
     def _program(self, number, page, data):
         self._check(self._device.writeblocks(number % self._sectors, data, page * _PAGE))
@@ -281,21 +298,26 @@ class FlashJournal(Store):
         number = before + 1
         if number - self._tail >= self._sectors:
             raise StoreError("the partition is full")
-        data, chain = self._twin(_HEADER, self._fields(), 0)
+        data, chain = self._sheet(_HEADER, self._fields(), 0)
         self._check(self._device.ioctl(_ERASE, number % self._sectors))
         self._program(number, 0, data)
         # What is before a rewrite may have to follow itself; see README.md.
         if before and number != self._rewriting:
-            self._program(before, self._pages - 1, bytes(_PAGE))
+            self._seal(before)
         self._number = number
         self._chain = chain
         self._next = 1
 
     def _rewrite(self):
         """Write all values anew; the sector after them says that what is older does not count."""
-        self._rewriting = self._number + 1
+        last = self._number
+        self._rewriting = last + 1
         self._advance()
         for key, (slot, value) in self._index.items():
             self._write(0, bytes((slot, len(key))) + key + value)
         self._tail, self._rewriting = self._rewriting, 0
         self._advance()
+        self._seal(last)
+
+    def _seal(self, number):
+        self._program(number, self._pages - 1, bytes(_PAGE))

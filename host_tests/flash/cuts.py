@@ -44,7 +44,7 @@ class File:
 class Partition:
     """The journal on flash of its own."""
 
-    earlier = 20
+    earlier = 27
 
     def new_chip(self):
         return Flash(blocks=8).image

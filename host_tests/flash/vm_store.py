@@ -151,7 +151,7 @@ def test_a_client_on_a_full_flash_is_frozen():
         await fails(mine.close(), ClientError, "frozen")
         await fails(mine.ask_peer(), ClientError, "frozen")
         await theirs.happened("propose", transfer(theirs.state, 1, (1,)))
-        await soon(lambda: "frozen" in alice.errors[-1])
+        await soon(lambda: alice.errors and "frozen" in alice.errors[-1])
         assert len(sent) == count
 
         # With room again, and started again, it knows all that it sent; and it goes on.

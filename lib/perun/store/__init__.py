@@ -27,41 +27,41 @@ class Store:
     Every method raises StoreError when something is damaged, or cannot be read or written. From
     then on it is closed: what is on the flash is known again when it is opened anew.
 
-    A kind of store has _start(), _read(key), _append(key, value), _release() and stats(), and an
-    index whose keys are those that have a value.
+    A kind of store has start(), read(key), append(key, value), release() for this class alone to
+    call, stats(), and an index whose keys are those that have a value.
     """
 
     def __init__(self, name):
         self._name = name  # for errors
         self._closed = False
-        self._index = {}
-        self._attempt(self._start)
+        self.index = {}
+        self._attempt(self.start)
 
     def keys(self):
         """All keys that have a value."""
-        return list(self._index)
+        return list(self.index)
 
     def get(self, key):
         """The value of `key`, or None."""
-        return self._attempt(self._read, key)
+        return self._attempt(self.read, key)
 
     def put(self, key, value):
         """Store `value` (at most 4096 bytes) under `key`; on return it is on the flash."""
         if not 0 < len(key) < 256 or len(value) > _MAX_VALUE:
             raise StoreError("store: key or value too long")
-        self._attempt(self._append, key, value)
+        self._attempt(self.append, key, value)
 
     def delete(self, key):
         """Forget `key`."""
-        if key in self._index:
+        if key in self.index:
             self.put(key, b"")
 
     def close(self):
         """Give back what is open."""
         self._closed = True
-        self._release()
+        self.release()
 
-    def _release(self):
+    def release(self):
         pass
 
     def _attempt(self, work, *details):
@@ -75,7 +75,7 @@ class Store:
             text = error if isinstance(error, StoreError) else repr(error)
             raise StoreError("store: %s: %s; nothing is signed" % (self._name, text))
 
-    def _damaged(self, place, at):
+    def damaged(self, place, at):
         raise StoreError(
             "damaged at %s %d: restore a backup, or settle by what service and peer hold"
             % (place, at)

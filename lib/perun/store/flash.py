@@ -74,7 +74,7 @@ class FlashJournal(Store):
 
     # -- reading ------------------------------------------------------------------------------
 
-    def _start(self):
+    def start(self):
         self._sectors = self._device.ioctl(_COUNT_BLOCKS, 0)
         self._pages = self._device.ioctl(_BLOCK_SIZE, 0) // _PAGE
         if self._sectors < _SECTORS_LEAST or self._pages < _PAGES_LEAST:
@@ -132,7 +132,7 @@ class FlashJournal(Store):
 
     def _load(self, newest, tail, rewriting, programs, before, checksum):
         if self._is_sealed(newest):
-            self._damaged("sector", newest + 1)  # what is sealed has a successor
+            self.damaged("sector", newest + 1)  # what is sealed has a successor
         self._tail = tail
         self._number = newest
         self._chain = None
@@ -149,14 +149,14 @@ class FlashJournal(Store):
         if rewriting:
             header = self._header(rewriting)
             if header and header[0] == rewriting and header[4] != self._chain:
-                self._damaged("the end of sector", self._number)
+                self.damaged("the end of sector", self._number)
 
     def _is_sealed(self, number):
         return b"\0" in self._page(number, self._pages - 1)
 
     def _enter(self, number, header):
         if not header or header[0] != number or self._chain not in (None, header[4]):
-            self._damaged("sector", number)
+            self.damaged("sector", number)
         self._chain = header[5]
 
     def _follow(self, number):
@@ -178,13 +178,13 @@ class FlashJournal(Store):
         for page in range(self._next, self._pages - 1):
             if self._page(self._number, page) != _ERASED:
                 if page > self._next:
-                    self._damaged("page", self._next)
+                    self.damaged("page", self._next)
                 self._doubtful = True
 
     def _take(self, kind, record):
         slot = record[0]
         if kind & _CHANGES:
-            for key, (taken, value) in self._index.items():
+            for key, (taken, value) in self.index.items():
                 if taken == slot:
                     break
             value = apply(value, record[1:])
@@ -194,12 +194,12 @@ class FlashJournal(Store):
         self._note(key, slot, value)
 
     def _note(self, key, slot, value):
-        self._index[key] = slot, value
+        self.index[key] = slot, value
         if not value:
-            del self._index[key]
+            del self.index[key]
 
-    def _read(self, key):
-        return self._index.get(key, (0, None))[1]
+    def read(self, key):
+        return self.index.get(key, (0, None))[1]
 
     # -- writing ------------------------------------------------------------------------------
 
@@ -217,8 +217,8 @@ class FlashJournal(Store):
                     raise StoreError("the partition is neither erased nor a journal")
         self._advance()
 
-    def _append(self, key, value):
-        slot, old = self._index.get(key, (None, b""))
+    def append(self, key, value):
+        slot, old = self.index.get(key, (None, b""))
         if value == old:
             return
         if slot is None:
@@ -237,7 +237,7 @@ class FlashJournal(Store):
         self._note(key, slot, value)
 
     def _free_slot(self):
-        taken = [slot for slot, _ in self._index.values()]
+        taken = [slot for slot, _ in self.index.values()]
         for slot in range(256):
             if slot not in taken:
                 return slot
@@ -247,7 +247,7 @@ class FlashJournal(Store):
         """Whether the record fits, and afterwards a rewrite with so many bytes under `key`."""
         a_sector = self._pages - 2
         pages = -(-(2 + len(key) + living) // _PART)
-        for other, (_, value) in self._index.items():
+        for other, (_, value) in self.index.items():
             if other != key:
                 pages += -(-(2 + len(other) + len(value)) // _PART)
         more = -(-len(record) // _PART) - (self._pages - 1 - self._next)
@@ -313,7 +313,7 @@ class FlashJournal(Store):
         last = self._number
         self._rewriting = last + 1
         self._advance()
-        for key, (slot, value) in self._index.items():
+        for key, (slot, value) in self.index.items():
             self._write(0, bytes((slot, len(key))) + key + value)
         self._tail, self._rewriting = self._rewriting, 0
         self._advance()

@@ -65,7 +65,7 @@ class Journal(Store):
         """(bytes written since the first file was made, compactions): what wears the flash."""
         return self._earlier + self._end, self._compactions
 
-    def _release(self):
+    def release(self):
         for file in (self._mark, self._file):
             try:
                 if file:
@@ -75,14 +75,14 @@ class Journal(Store):
 
     # -- reading ------------------------------------------------------------------------------
 
-    def _start(self):
+    def start(self):
         folder = self._path + ".mark"
         path = folder + "/mark"
         self._mark = _open(path)
         self._file = _open(self._path)
         if self._file:
             if not self._mark:
-                self._damaged("byte", 0)
+                self.damaged("byte", 0)
             return self._load()
         header = struct.pack(_HEADER, _MAGIC, 0, 0, 0)
         empty = struct.pack(_CHAIN, binascii.crc32(header))
@@ -93,12 +93,12 @@ class Journal(Store):
                 pass  # it is there, or open() says what is wrong
             self._mark = open(path, "w+b")
         elif self._mark.read(4) not in (b"", empty):
-            self._damaged("byte", 0)  # there has been a file
+            self.damaged("byte", 0)  # there has been a file
         _write(self._mark, 0, empty)
         self._replace(header, ())
 
     def _load(self):
-        self._index = {}  # key -> (where its value is, the value's length)
+        self.index = {}  # key -> (where its value is, the value's length)
         self._living = 0  # bytes of all values
         for key, place, _ in self._records():
             self._note(key, place)
@@ -116,7 +116,7 @@ class Journal(Store):
         header = file.read(_HEADER_SIZE)
         at = _HEADER_SIZE
         if len(header) < at or header[:4] != _MAGIC:
-            self._damaged("byte", 0)
+            self.damaged("byte", 0)
         _, self._compactions, self._earlier, before = struct.unpack(_HEADER, header)
         chain = binascii.crc32(header)
         # How many records are behind the mark; None before it. In a new file all of them are
@@ -139,19 +139,19 @@ class Journal(Store):
                 behind += 1
         # What follows the mark immediately may be an append that was never confirmed.
         if behind is None or behind and head:
-            self._damaged("byte", at)
+            self.damaged("byte", at)
         file.seek(at)
         self._behind = behind
         self._chain = chain
         self._end = at
 
     def _note(self, key, place):
-        self._living += place[1] - self._index.pop(key, (0, 0))[1]
+        self._living += place[1] - self.index.pop(key, (0, 0))[1]
         if place[1]:
-            self._index[key] = place
+            self.index[key] = place
 
-    def _read(self, key):
-        place = self._index.get(key)
+    def read(self, key):
+        place = self.index.get(key)
         if not place:
             return None
         self._file.seek(place[0])
@@ -159,7 +159,7 @@ class Journal(Store):
 
     # -- writing ------------------------------------------------------------------------------
 
-    def _append(self, key, value):
+    def append(self, key, value):
         if self._end > _COMPACT + 2 * self._living:
             self._compact()
         payload = key + value
@@ -183,7 +183,7 @@ class Journal(Store):
             file.write(header)
             chain = binascii.crc32(header)
             for key, place, payload in records:
-                if self._index.get(key) == place:
+                if self.index.get(key) == place:
                     head, chain = _head(payload, len(key), chain)
                     file.write(head)
                     file.write(payload)

@@ -70,6 +70,10 @@ class ForeignChannel(Channel):
         self.phase = SIGNING
         return [Persist(), Send(staged)]
 
+    def _only_pays(self, state):
+        """Each answer is stored: a go-perun node is not asked again for what it has answered."""
+        return False
+
     # -- the peer's updates ---------------------------------------------------------------------
 
     def _on_update(self, update):

@@ -1,7 +1,8 @@
-"""Keccak-256 over an Ethereum ABI encoding that is never built.
+"""Ethereum ABI encodings: hashed without being built, or built from words.
 
-The words of the encoding go into the sponge one by one, in order. The writer computes offsets from
-sizes beforehand, so hashing a state costs one 32-byte scratch word instead of its whole encoding.
+AbiHash is for what is hashed now and then: words go into the sponge one by one, in order, and the
+writer computes offsets from sizes beforehand. What is hashed with every payment, a state, keeps
+its encoding (perun.chain.form), which the functions here build.
 
 Source: Solidity's ABI specification, argument encoding.
 """
@@ -18,6 +19,8 @@ UINT16 = 1 << 16  # limits of the types: one more than what they hold
 UINT64 = 1 << 64
 UINT256 = 1 << 256
 
+SMALL = ">24xQ"  # a number below UINT64 as a word, for struct
+
 _ZEROS = bytes(WORD)
 _BEFORE_ADDRESS = bytes(WORD - ADDRESS)
 
@@ -32,18 +35,69 @@ def array_size(length):
     return WORD + length * WORD
 
 
-class AbiHash:
-    """The hash of one encoding. Every writer raises ValueError for what its type cannot hold.
+# An encoding that is kept, in words: each a number or 32 bytes.
 
-    With `text`, a bytearray, the encoding is appended to that instead of being hashed.
+
+def joined(parts):
+    """The words of consecutive dynamic parts: where each begins, from here, then the parts."""
+    offset = len(parts) * WORD
+    words = []
+    for part in parts:
+        words.append(offset)
+        offset += len(part) * WORD
+    for part in parts:
+        words += part
+    return words
+
+
+def blob(value):
+    """The words of a byte string: its length, then the bytes, padded."""
+    words = [len(value)]
+    for at in range(0, len(value), WORD):
+        piece = value[at : at + WORD]
+        words.append(piece if len(piece) == WORD else piece + _ZEROS[len(piece) :])
+    return words
+
+
+def address_word(value):
+    if len(value) != ADDRESS:
+        raise ValueError("an address has 20 bytes")
+    return _BEFORE_ADDRESS + value
+
+
+def encoded(words, small):
+    """The bytes of words. Raises ValueError for what is no word.
+
+    With `small` all are numbers that are known to be small.
     """
+    encoding = bytearray(len(words) * WORD)
+    if small:
+        pack_into(">" + "24xQ" * len(words), encoding, 0, *words)
+        return encoding
+    at = 0
+    for word in words:
+        if isinstance(word, int):
+            if not 0 <= word < UINT256:
+                raise ValueError("number out of range")
+            if word < UINT64:
+                if word:
+                    pack_into(SMALL, encoding, at, word)
+                at += WORD
+                continue
+            word = word.to_bytes(WORD, "big")
+        if len(word) != WORD:
+            raise ValueError("32 bytes expected")
+        encoding[at : at + WORD] = word
+        at += WORD
+    return encoding
 
-    def __init__(self, text=None):
-        if text is None:
-            self._sponge = Keccak256()
-            self._put = self._sponge.update
-        else:
-            self._put = text.extend
+
+class AbiHash:
+    """The hash of one encoding. Every writer raises ValueError for what its type cannot hold."""
+
+    def __init__(self):
+        self._sponge = Keccak256()
+        self._put = self._sponge.update
         self._word = bytearray(WORD)  # all zero but for its last 8 bytes
 
     def uint(self, value, limit=UINT256):

@@ -8,9 +8,19 @@ Source: perun-eth-contracts (generation 1: Nov 2022; generation 2: 1.0, 2025) an
 perun-eth-backend, compared with real encodings.
 """
 
-from perun.chain.abi import ADDRESS, UINT16, UINT64, WORD, AbiHash, array_size, padded
+from perun.chain.abi import (
+    ADDRESS,
+    UINT16,
+    UINT64,
+    WORD,
+    AbiHash,
+    address_word,
+    blob,
+    encoded,
+    joined,
+)
 from perun.chain.account import address_of
-from perun.chain.form import StateForm
+from perun.chain.form import StateForm, is_plain
 from perun.compat import const
 from perun.crypto import secp256k1
 from perun.crypto.keccak import keccak256
@@ -71,26 +81,39 @@ class Ethereum:
 
     def _new_form(self, state):
         """The encoding of a state, for it and the ones like it."""
-        allocation = state.allocation
-        _check_shape(allocation)
-        sections = self._section_sizes(allocation)
-        encoding = bytearray()
-        out = AbiHash(encoding)
-        out.uint(WORD)
-        out.bytes32(state.id)
-        out.uint(state.version, UINT64)
-        out.uint(5 * WORD)
-        out.uint((5 + len(sections)) * WORD + sum(sections))
-        out.flag(state.is_final)
-        out.offsets(sections)
-        self._assets(out, allocation.assets)
-        if self.generation == 2:
-            out.uints([asset.backend for asset in allocation.assets])
-        balances = len(encoding)
-        _balances(out, allocation.balances)
-        _locked(out, allocation)
-        out.blob(state.data)
-        return StateForm(state, encoding, balances)
+        _check_shape(state)
+        assets, balances, locked = state.allocation
+        count, parts = len(assets), len(balances[0])
+        plain = is_plain(assets)
+        if self.generation == 1 and not plain:
+            raise ValueError("generation 1 has Ethereum assets only")
+        # What differs between states of one form stays 0 here.
+        if self.generation == 1:
+            stride = 2
+            sections = [[count] + [0, 0] * count]
+        else:
+            stride = 5
+            sections = [
+                [count] + joined([_asset(asset, plain) for asset in assets]),
+                [count] + [asset.backend for asset in assets],
+            ]
+        first = 6 + len(sections) + 2  # word of the first section
+        at_assets = first + 1 + (count if stride == 5 else 0)
+        at_balances = first + 2 + count
+        for section in sections:
+            at_balances += len(section)
+        sections.append([count] + joined([[parts] + [0] * parts] * count))
+        sections.append(_locked(locked, count, parts) if locked else [0])
+        outcome = joined(sections)
+        words = [WORD, 0, 0, 5 * WORD, (5 + len(outcome)) * WORD, 0] + outcome + blob(state.data)
+        return StateForm(
+            state,
+            encoded(words, plain and not locked and not state.data),
+            at_assets * WORD,
+            stride * WORD,
+            at_balances * WORD,
+            plain,
+        )
 
     def funding_id(self, channel_id, participant):
         """The 32-byte key under which an asset holder keeps the participant's money."""
@@ -153,36 +176,6 @@ class Ethereum:
         """verify() over keccak256(data)."""
         return self.verify(address, keccak256(data), sig)
 
-    # -- what differs between the generations -----------------------------------------------
-
-    def _section_sizes(self, allocation):
-        """The sizes of an outcome's sections: assets, (backends,) balances, locked."""
-        assets = len(allocation.assets)
-        row = array_size(len(allocation.balances[0]))
-        sub = 3 * WORD + array_size(assets) + row
-        tail = [
-            array_size(assets) + assets * row,
-            array_size(len(allocation.locked)) + len(allocation.locked) * sub,
-        ]
-        if self.generation == 1:
-            return [array_size(2 * assets)] + tail
-        sizes = sum(_asset_size(asset) for asset in allocation.assets)
-        return [array_size(assets) + sizes, array_size(assets)] + tail
-
-    def _assets(self, out, assets):
-        out.uint(len(assets))
-        if self.generation == 2:
-            out.offsets([_asset_size(asset) for asset in assets])
-        for asset in assets:
-            native = asset.backend == BACKEND_ETHEREUM
-            if self.generation == 1 and not native:
-                raise ValueError("generation 1 has Ethereum assets only")
-            out.uint(asset.chain_id if native else asset.backend)
-            out.address(asset.holder if native else _NO_ADDRESS)
-            if self.generation == 2:
-                out.uint(3 * WORD)
-                out.blob(_NO_FOREIGN if native else asset.holder)
-
 
 def _participant(out, address):
     """Generation 2: an Ethereum address beside the participant's (absent) foreign address."""
@@ -191,36 +184,35 @@ def _participant(out, address):
     out.blob(_NO_FOREIGN)
 
 
-def _asset_size(asset):
-    """Generation 2: three words and the foreign asset's bytes."""
-    foreign = WORD if asset.backend == BACKEND_ETHEREUM else padded(len(asset.holder))
-    return 4 * WORD + foreign
+def _asset(asset, plain):
+    """Generation 2: a foreign asset has its backend, and its bytes behind the address."""
+    if plain:
+        return [0, 0, 3 * WORD, WORD, 0]
+    if asset.backend == BACKEND_ETHEREUM:
+        return [asset.chain_id, address_word(asset.holder), 3 * WORD, WORD, 0]
+    return [asset.backend, 0, 3 * WORD] + blob(asset.holder)
 
 
-def _balances(out, balances):
-    out.uint(len(balances))
-    out.offsets([array_size(len(row)) for row in balances])
-    for row in balances:
-        out.uints(row)
-
-
-def _locked(out, allocation):
+def _locked(locked, assets, parts):
     """The sub-allocations. An empty index map stands for the identity and is signed as such."""
-    identity = range(len(allocation.balances[0]))
-    values = array_size(len(allocation.assets))
-    out.uint(len(allocation.locked))
-    out.offsets([3 * WORD + values + array_size(len(identity))] * len(allocation.locked))
-    for sub in allocation.locked:
-        out.bytes32(sub.id)
-        out.uint(3 * WORD)
-        out.uint(3 * WORD + values)
-        out.uints(sub.balances)
-        out.uints(sub.index_map or identity, UINT16)
+    subs = []
+    for sub in locked:
+        index_map = list(sub.index_map or range(parts))
+        for index in index_map:
+            if not 0 <= index < UINT16:
+                raise ValueError("number out of range")
+        subs.append(
+            [sub.id, 3 * WORD, (4 + assets) * WORD, assets]
+            + list(sub.balances)
+            + [parts]
+            + index_map
+        )
+    return [len(subs)] + joined(subs)
 
 
-def _check_shape(allocation):
-    """The sizes are computed from the first row, so all rows must be alike."""
-    assets, balances, locked = allocation
+def _check_shape(state):
+    """All rows of balances must be alike, and what is locked must fit them."""
+    assets, balances, locked = state.allocation
     if not assets or len(balances) != len(assets):
         raise ValueError("one row of balances per asset is needed")
     parts = len(balances[0])
@@ -232,6 +224,8 @@ def _check_shape(allocation):
             raise ValueError("locked: one amount per asset is needed")
         if len(sub.index_map) not in (0, parts):
             raise ValueError("locked: an index map names every participant")
+    if len(state.id) != WORD:
+        raise ValueError("a channel id has 32 bytes")
 
 
 def _signed_digest(hash32):

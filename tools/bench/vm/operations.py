@@ -4,10 +4,10 @@ from perun.chain.ethereum import Ethereum
 from perun.crypto import keccak, secp256k1
 from perun.model import NO_APP, Allocation, State, ether
 
-HASHES = ("keccak_f", "state_hash", "state_hash_first")
+HASHES = ("keccak_f", "state_hash", "state_hash_other", "state_hash_first")
 SIGNATURES = ("sign", "verify_cached", "verify_new", "recover")
 
-_ASSET = ether(1337, b"\x5b" * 20)
+_ASSETS = (ether(1337, b"\x5b" * 20), ether(1, b"\xa5" * 20))
 _LAST_BYTE = 135  # of a block
 
 
@@ -24,6 +24,7 @@ class Operations:
         self.public = bytes.fromhex(samples["public"])
         self.signed = [[bytes.fromhex(part) for part in one] for one in samples["signed"]]
         self.states = [_state(number) for number in range(4)]
+        self.others = [_state(number, number & 1) for number in range(4)]
         self.key = None
 
     def keccak_f(self, _: int) -> None:
@@ -35,8 +36,12 @@ class Operations:
         """A state of generation 2, 832 bytes, which a payment has made of the last one."""
         self.chain.state_hash(self.states[number % len(self.states)])
 
+    def state_hash_other(self, number: int) -> None:
+        """The same when the last one was of a channel with another asset."""
+        self.chain.state_hash(self.others[number % len(self.others)])
+
     def state_hash_first(self, number: int) -> None:
-        """The same when the last one was of another kind of channel."""
+        """The first after the start, or when the last one had other numbers of things in it."""
         Ethereum().state_hash(self.states[number % len(self.states)])
 
     def sign(self, number: int) -> None:
@@ -69,7 +74,9 @@ def backend(operation: str) -> str:
     return "bigint" if name == "portable" else name
 
 
-def _state(number: int) -> State:
+def _state(number: int, asset: int = 0) -> State:
     ether_ = 10**18
     balances = (2 * ether_ - number, ether_ + number)
-    return State(b"\x07" * 32, number, NO_APP, Allocation((_ASSET,), (balances,), ()), b"", False)
+    return State(
+        b"\x07" * 32, number, NO_APP, Allocation((_ASSETS[asset],), (balances,), ()), b"", False
+    )

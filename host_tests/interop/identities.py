@@ -33,6 +33,15 @@ class Simple:
         return self._key.sign(b"\x01" + self.address, padding.PKCS1v15(), hashes.SHA256())
 
 
+class Name:
+    """Generation 1: a name, and nothing is proven."""
+
+    signature = b""
+
+    def __init__(self, name: str) -> None:
+        self.address = name.encode()
+
+
 class Eth:
     """The Ethereum backend's: 20 bytes, and nothing is proven."""
 

@@ -14,13 +14,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import identities
-from adoption import encoding
+import oracle
 from chainkit import Chain
 from contracts.anvil import CHAIN_ID
 from goperun.node import ETHER, Node
 from perun.chain.account import Account
 from perun.chain.ethereum import Ethereum
 from perun.channel import Ask, Fund, Limits, Persist, ProtocolError, Send, Tell, opening
+from perun.channel.foreign import ForeignChannel
 from perun.channel.machine import Channel, begin
 from perun.link import Link, LinkError
 from perun.link.io_cpython import Stream
@@ -57,11 +58,14 @@ class Scripted:
     welcome     called with each proposal; the same
     """
 
-    def __init__(self, chain: Chain, node: Node, identity: Any, folder: Path) -> None:
+    def __init__(
+        self, chain: Chain, node: Node, identity: Any, folder: Path, generation: int = 2
+    ) -> None:
+        self.generation = generation
         self.chain, self.node, self.identity = chain, node, identity
         self.account = Account(os.urandom(32))
-        self.rules = Ethereum(2)
-        self.codec = Protobuf(2, identity.address, node.wire)
+        self.rules = Ethereum(generation)
+        self.codec = Protobuf(generation, identity.address, node.wire)
         self.channels: dict[bytes, Channel] = {}
         self.told: list[tuple[str, Any]] = []
         self.refused: list[str] = []
@@ -70,7 +74,7 @@ class Scripted:
         self.welcome: Callable[[Any], str | None] = lambda proposal: None
         self.link: Link | None = None
         self.port = 0
-        self._tls = identities.tls(folder)
+        self._tls = identities.tls(folder) if generation == 2 else (None, None)
         self._news = asyncio.Condition()
         self._tasks: list[asyncio.Task[None]] = []
         self._server: asyncio.Server | None = None
@@ -110,7 +114,8 @@ class Scripted:
 
     async def _greeted(self, message: Any) -> None:
         assert type(message) is AuthResponse
-        assert identities.proves(self.node.wire, message.signature)
+        if self.generation == 2:
+            assert identities.proves(self.node.wire, message.signature)
 
     def _follow(self) -> None:
         assert self.link is not None
@@ -211,7 +216,15 @@ class Scripted:
 
     async def _open(self, proposal: Any, acc: Any, index: int) -> None:
         params, state = opening.agree(self.rules, proposal, acc)
-        machine = begin(self.rules, self.account, params, index, state, proposal.funding_agreement)
+        machine = begin(
+            self.rules,
+            self.account,
+            params,
+            index,
+            state,
+            proposal.funding_agreement,
+            ForeignChannel,
+        )
         self.channels[machine.id] = machine
         await self.run(machine, machine.open())
 
@@ -240,7 +253,7 @@ class Scripted:
         await self.run(machine, machine.funded())
 
     def _deposit(self, machine: Channel) -> None:
-        place = encoding.funding_id(machine.id, self.account.address)
+        place = oracle.funding_id(machine.id, self.account.address)
         assets = machine.current.state.allocation.assets
         for asset, row in zip(assets, machine.agreement, strict=True):
             amount = row[machine.index]
@@ -265,7 +278,7 @@ class Scripted:
         }
         return [
             [
-                holders[asset].functions.holdings(encoding.funding_id(machine.id, part)).call()
+                holders[asset].functions.holdings(oracle.funding_id(machine.id, part)).call()
                 for part in machine.params.participants
             ]
             for asset in machine.current.state.allocation.assets
@@ -330,24 +343,37 @@ class Scripted:
 
     def conclude(self, machine: Channel) -> None:
         """Send the final state to the chain."""
-        state, sigs = machine.current
-        params = encoding.params_tuple(machine.params)
-        call = self.chain.adjudicator.functions.concludeFinal(
-            params, encoding.state_tuple(state), list(sigs)
-        )
-        self.chain.send(call)
+        signed = self._signed(machine, machine.current)
+        self.chain.send(self.chain.adjudicator.functions.concludeFinal(*signed))
 
     def register(self, machine: Channel, transaction: Any = None) -> None:
         """Register a state on the chain; the newest if none is given."""
-        state, sigs = transaction or machine.current
-        params = encoding.params_tuple(machine.params)
-        signed = (params, encoding.state_tuple(state), list(sigs))
+        signed = self._signed(machine, transaction or machine.current)
         self.chain.send(self.chain.adjudicator.functions.register(signed, []))
+
+    def _signed(self, machine: Channel, transaction: Any) -> tuple[Any, ...]:
+        """What the contracts take: params, state, signatures."""
+        params, (state, sigs) = machine.params, transaction
+        shown = oracle.params(
+            params.participants,
+            params.nonce,
+            params.challenge_duration,
+            generation=self.generation,
+        )
+        body = oracle.state(
+            state.id,
+            state.version,
+            [(asset.chain_id, asset.holder) for asset in state.allocation.assets],
+            state.allocation.balances,
+            final=state.is_final,
+            generation=self.generation,
+        )
+        return shown, body, list(sigs)
 
     def dispute(self, machine: Channel) -> tuple[int, int]:
         """(version, phase) that are registered."""
         found = self.chain.adjudicator.functions.disputes(machine.id).call()
-        return found[2], found[3]
+        return found[2], found[3 if self.generation == 2 else 4]
 
     def withdraw(self, machine: Channel) -> list[int]:
         """Withdraw everything to a fresh address; what arrived, per asset."""
@@ -356,10 +382,10 @@ class Scripted:
         got = []
         for asset, row in zip(state.allocation.assets, state.allocation.balances, strict=True):
             amount = row[machine.index]
-            auth = encoding.withdrawal_tuple(machine.id, self.account.address, receiver, amount)
-            digest = encoding.message_digest(
-                encoding.withdrawal_hash(machine.id, self.account.address, receiver, amount)
+            auth = oracle.authorization(
+                machine.id, self.account.address, receiver, amount, self.generation
             )
+            digest = oracle.digest(oracle.authorization_bytes(auth, self.generation))
             is_ether = asset == self.assets()[ETHER]
             holder = self.chain.eth_holder if is_ether else self.chain.erc20_holder
             if amount:

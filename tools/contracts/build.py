@@ -62,8 +62,9 @@ def artifact(name: str, source: str | None = None) -> dict[str, Any]:
     """{"abi": [...], "bytecode": "0x...", "deployedBytecode": "0x..."} of a contract, built if
     need be. An interface or an abstract contract has an ABI and empty code, "0x".
 
-    source: "own" for src/, "perun" for Perun's own contract of that name, which needs Go; None
-    for what the environment's CONTRACTS says, own if it says nothing."""
+    source: "own" for src/, "perun" for Perun's own contract of that name, which needs Go (and
+    "perun-gen1" for that of generation 1); None for what the environment's CONTRACTS says, own if
+    it says nothing."""
     contract: dict[str, Any] = json.loads((_folder(source) / f"{name}.json").read_text())
     return contract
 
@@ -73,10 +74,10 @@ def _folder(source: str | None) -> Path:
     if source == "own":
         build()
         return OUTPUT
-    if source == "perun":
+    if source in ("perun", "perun-gen1"):
         from goperun.artifacts import folder
 
-        return folder()
+        return folder(2 if source == "perun" else 1)
     raise ValueError(f"CONTRACTS={source}: it is own or perun")
 
 

@@ -1,4 +1,4 @@
-"""Perun's own contracts, out of the bindings of its Ethereum backend (generation 2)."""
+"""Perun's own contracts, out of the bindings of its Ethereum backend."""
 
 import fcntl
 import shutil
@@ -9,18 +9,19 @@ from contracts.toolchain import BUILD
 
 from goperun.build import OUTPUT, program
 
-FOLDER = BUILD / "contracts-perun"
+FOLDERS = {1: BUILD / "contracts-perun-gen1", 2: BUILD / "contracts-perun"}
 
 
-def folder() -> Path:
+def folder(generation: int = 2) -> Path:
     """A folder with <Name>.json as in build/contracts: abi, bytecode, deployedBytecode."""
-    node = program(2)
+    node, target = program(generation), FOLDERS[generation]
     with (OUTPUT / ".artifacts-lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not FOLDER.is_dir() or FOLDER.stat().st_mtime < node.stat().st_mtime:
-            scratch = FOLDER.with_name(FOLDER.name + ".new")
+        if not target.is_dir() or target.stat().st_mtime < node.stat().st_mtime:
+            scratch = target.with_name(target.name + ".new")
             shutil.rmtree(scratch, ignore_errors=True)
-            subprocess.run([node, "artifacts", scratch], check=True, stdout=subprocess.DEVNULL)
-            shutil.rmtree(FOLDER, ignore_errors=True)
-            scratch.replace(FOLDER)
-    return FOLDER
+            command = [node, "artifacts", scratch]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            shutil.rmtree(target, ignore_errors=True)
+            scratch.replace(target)
+    return target

@@ -11,7 +11,7 @@ from contracts.toolchain import BUILD, ROOT, MissingProgram
 
 SOURCES = ROOT / "host_tests" / "interop"
 OUTPUT = BUILD / "interop"
-PROGRAMS = {2: "peer"}  # by generation
+PROGRAMS = {1: "peer_gen1", 2: "peer"}  # by generation
 
 
 class BuildError(RuntimeError):

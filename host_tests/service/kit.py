@@ -383,7 +383,7 @@ def document(
         ],
     }
     for name, values in sections.items():
-        found[name] = {**found[name], **values}
+        found[name] = {**found.get(name, {}), **values}
     return found
 
 

@@ -12,60 +12,18 @@ from typing import Any
 import oracle
 import pytest
 from adoption.bridge import addresses
-from perun.chain.account import Account
-from perun.channel import FINAL, Limits
-from perun.client import Client
-from perun.client.bridge import Bridge
+from perun.channel import FINAL
 from perun.client.handle import TimedOut
-from perun.link import tcp
-from perun.model import Allocation, ether, with_balances
-from perun.store.memory import MemoryStore
+from perun.model import Allocation, with_balances
 from perun.wire import bridge_messages as bm
 from perun.wire import messages as m
 from perun.wire import service_messages as sm
 from perun.wire.frame import tcp_frame
-from service import kit
+from service import bridgekit, kit
+from service.bridgekit import RECEIVER, Car
 from service.conftest import port
 from service.gonode import CHAIN, Node, simple_address
 from service.kit import Hung, until
-
-RECEIVER = secrets.token_bytes(20)
-
-
-class Car:
-    """A device: the library's own client, and its session with the service."""
-
-    def __init__(self, chain: Any, store: Any = None, secret: bytes = b"") -> None:
-        self.secret = secret or secrets.token_bytes(32)
-        account = Account(self.secret)
-        self.address = account.address
-        self.asset = ether(chain.web3.eth.chain_id, kit.eth(chain))
-        limits = Limits((self.asset,), (10**18,), 60, 86400)
-        self.client = Client(
-            account, chain.web3.eth.chain_id, limits, RECEIVER, store or MemoryStore()
-        )
-        self.errors: list[str] = []
-        self.events: list[Any] = []
-        self.states: list[Any] = []
-        self.client.on_error = self.errors.append
-        self.client.on_event = lambda channel, kind, detail: self.events.append((kind, detail))
-        self.client.on_proposal = lambda proposal: None
-        self.client.restore()
-        self.task: Any = None
-
-    def start(self, service: Any, name: str = "node") -> None:
-        self.client.bridge = Bridge(self.client, name, lambda *state: self.states.append(state))
-        where = port(service)
-        self.task = asyncio.create_task(self.client.guard(lambda: tcp.connect("127.0.0.1", where)))
-
-    async def stop(self) -> None:
-        self.task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self.task
-
-    async def peer(self, name: str = "node") -> Any:
-        await until(lambda: self.client.foreign(name).connected)
-        return self.client.foreign(name)
 
 
 @pytest.fixture
@@ -84,25 +42,6 @@ async def car(chain) -> AsyncIterator[Car]:
         await made.stop()
 
 
-def bridge(cars: Any, *nodes: Node, **more: Any) -> dict[str, Any]:
-    return {
-        "listen": ["127.0.0.1:0"],
-        "device": [
-            {"address": "0x" + car.address.hex(), "name": f"car{i}"} for i, car in enumerate(cars)
-        ],
-        "peer": [
-            {
-                "name": node.name,
-                "address": "0x" + node.address.hex(),
-                "serializer": node.serializer,
-                **({"connect": f"127.0.0.1:{node.port}"} if node.port else {}),
-            }
-            for node in nodes
-        ],
-        **more,
-    }
-
-
 @pytest.fixture
 def begin(start):
     """begin(cars, nodes): a service with a bridge for them."""
@@ -111,24 +50,10 @@ def begin(start):
         devices = [kit.Device() for _ in cars]
         for device, car in zip(devices, cars, strict=True):
             device.address = car.address
-        section = bridge(cars, *nodes, **more)
-        return await start(*devices, bridge_=section)
+        made = bridgekit.section(cars, *nodes, **more)
+        return await start(*devices, bridge=made)
 
     return begin_one
-
-
-@pytest.fixture(autouse=True)
-def sections(monkeypatch):
-    """kit.document overrules sections that are there; the bridge is a new one."""
-    plain = kit.document
-
-    def document(chain, devices, /, bridge_=None, **others):
-        found = plain(chain, devices, **others)
-        if bridge_ is not None:
-            found["bridge"] = bridge_
-        return found
-
-    monkeypatch.setattr(kit, "document", document)
 
 
 def deposit(chain, channel: bytes, participant: bytes, amount: int) -> None:
@@ -555,9 +480,9 @@ async def test_a_node_that_is_not_there_yet(car, node, begin):
 
 async def test_a_certificate_that_is_not_the_pinned_one(car, node, begin, tmp_path):
     other = Node(tmp_path, "other")._keyring.certificate().path
-    section = bridge([car], node)
-    section["peer"][0]["certificate"] = str(other)
-    service = await begin([car], [node], peer=section["peer"])
+    made = bridgekit.section([car], node)
+    made["peer"][0]["certificate"] = str(other)
+    service = await begin([car], [node], peer=made["peer"])
     car.start(service)
     await until(lambda: any("pinned" in text for text in car.errors))
     assert node.links.empty()
@@ -572,7 +497,7 @@ def test_what_operators_are_shown(tmp_path, chain):
     device = kit.Device()
     node = Node(tmp_path)
     found = kit.document(chain, [device])
-    found["bridge"] = bridge([device], node)
+    found["bridge"] = bridgekit.section([device], node)
     path = tmp_path / "adoption.toml"
     path.write_text(_toml(found))
     done = CliRunner().invoke(app, ["bridge", "-c", str(path), "--json"])
@@ -617,7 +542,7 @@ def test_wrong_configurations(tmp_path, chain, change, words):
 
     device = kit.Device()
     found = kit.document(chain, [device])
-    found["bridge"] = bridge([device], Node(tmp_path))
+    found["bridge"] = bridgekit.section([device], Node(tmp_path))
     found["bridge"]["peer"][0].update(change)
     with pytest.raises(ConfigError, match=words.replace("[", r"\[").replace("]", r"\]")):
         kit.parse(found, tmp_path)
@@ -627,9 +552,9 @@ async def test_the_ethereum_wire_address(car, node, begin):
     """Twenty bytes, and a constant for a proof."""
     node.address = node.account.address
     node.proof = b"Authenticate"
-    section = bridge([car], node)
-    section["peer"][0]["wire"] = "ethereum"
-    service = await begin([car], [node], peer=section["peer"])
+    made = bridgekit.section([car], node)
+    made["peer"][0]["wire"] = "ethereum"
+    service = await begin([car], [node], peer=made["peer"])
     car.start(service)
     link = await node.links.get()
     assert link.device == car.address and link.their_proof == b"Authenticate"

@@ -54,6 +54,7 @@ class Node:
         self.account = Account(self.secret)
         self.links: asyncio.Queue[NodeLink] = asyncio.Queue()
         self.serializer = "protobuf"
+        self.drips = False  # whether it sends in small pieces
         self._keyring = Keyring(folder / f"node-{name}-{secrets.token_hex(4)}")
         self._server: asyncio.Server | None = None
         self.port = 0
@@ -170,7 +171,13 @@ class NodeLink:
 
     async def send(self, message: Any) -> None:
         if self.node.serializer == "perunio":
-            self.raw(self.perunio.encode(message))
+            data = self.perunio.encode(message)
+            for at in range(0, len(data), 50) if self.node.drips else ():
+                self.raw(data[at : at + 50])
+                await self.writer.drain()
+                await asyncio.sleep(0.001)
+            if not self.node.drips:
+                self.raw(data)
         else:
             self.raw(tcp_frame(self.protobuf.encode(message)))
         await self.writer.drain()

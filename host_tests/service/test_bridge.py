@@ -263,6 +263,7 @@ async def test_perunio_keeps_locked_funds(chain, car, node, begin):
     from perun.model import SubAlloc
 
     node.serializer = "perunio"
+    node.drips = True
     car.start(await begin([car], [node]))
     link = await node.links.get()
     handle = await opened(chain, car, link)

@@ -203,8 +203,12 @@ def _addresses_at(_codec: perunio.Perunio | None, data: bytes) -> None:
 
 def _whole(codec: perunio.Perunio | None, data: bytes) -> None:
     assert codec is not None
-    with contextlib.suppress(WireError):
+    try:
         codec.decode(data)
+    except perunio.Incomplete:
+        raise
+    except WireError:
+        pass  # whoever decodes it finds out
 
 
 def _short(address: bytes) -> str:

@@ -45,6 +45,7 @@ class Car:
         self.client.on_event = lambda channel, kind, detail: self.events.append((kind, detail))
         self.client.on_proposal = lambda proposal: None
         self.client.restore()
+        self.client.foreign("node").patience = 1
         self.task: Any = None
 
     def start(self, service: Any, name: str = "node") -> None:

@@ -244,8 +244,6 @@ async def test_the_node_restarts(chain, car, node, begin):
     link.close()
     link = await node.links.get()
     link.device_account = car.address
-    shown = await link.get(m.ChannelSync)
-    await link.send(shown)
     paying = asyncio.create_task(handle.pay(10))
     await link.agree()
     await paying

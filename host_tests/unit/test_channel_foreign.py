@@ -267,6 +267,21 @@ def test_the_peers_newer_state_is_taken_over():
     assert alice.current.state == state and alice.confirmed == 1
 
 
+def test_what_is_sent_over_a_new_link():
+    alice = channel()
+    assert not alice.remind()
+    update = offer(alice, 5)
+    (acc,) = sent(deliver(alice, [update]))
+    assert sent(alice.remind()) == [acc]
+    own = sent(alice.propose(transfer(alice.current.state, 0, (1,))))
+    assert sent(alice.remind()) == own + [acc]
+    alice.receive(answer(alice.staged.state))
+    assert not alice.remind()  # the peer has signed the newest state itself
+    again = load_channel(dump_channel(alice), CHAIN, ALICE)
+    again.doubts = DOUBT_PEER
+    assert [type(m) for m in sent(again.remind())] == [ChannelUpdateAcc]
+
+
 def test_restart_hears_the_peer_first():
     alice = channel()
     again = load_channel(dump_channel(alice), CHAIN, ALICE)

@@ -103,11 +103,22 @@ def test_a_proposal_goes_through_the_session():
         handle = await task
         assert type(handle.machine) is ForeignChannel
         assert made.store.get(b"g" + handle.id) == b"node"
-        # The link comes anew: the peer is asked what it has.
+        # The link comes anew: what may be lost is sent again, and nothing is asked.
         await made.bridge.receive(PeerState("node", True, ""))
         await soon(lambda: session.relayed)
-        body = session.relayed.pop(0).body
+        assert CODEC.decode(session.relayed.pop(0).body) == first
+        # There is an own update without an answer: later the peer is asked what it has.
+        await handle.happened("funded")
+        peer.patience = 0.05
+        paying = asyncio.create_task(handle.pay(1))
+        await soon(lambda: session.relayed)
+        update = session.relayed.pop(0)
+        await made.bridge.receive(PeerState("node", True, ""))
+        await soon(lambda: len(session.relayed) > 1)
+        assert session.relayed[0] == update
+        body = session.relayed[1].body
         assert type(Compact(made.contexts).decode(body)) is ChannelSync
+        paying.cancel()
 
     run(main())
 

@@ -17,6 +17,12 @@ another state with a version that was refused. So here:
 
 So this side never signs two different states with one version either.
 
+ChannelSync is asked for seldom. A go-perun node answers it when its channel is not locked; if it
+is still locked after ten seconds, by a proposal of its own or by a user who decides, it unlocks
+what somebody else has locked, and dies of that a little later. So a new link is used for what
+cannot do harm (`remind`), and whoever drives this asks the peer only when an answer must have been
+lost.
+
 Source: go-perun's client (update protocol, ChannelSync). It answers every ChannelSync and never
 takes anything over from one.
 """
@@ -120,6 +126,19 @@ class ForeignChannel(Channel):
         return [self._rej(update.state.version, reason)]
 
     # -- who has what -----------------------------------------------------------------------------
+
+    def remind(self):
+        """Send again what the peer may have missed on an old link: the own update, or the answer
+        to the peer's last one. A repetition costs nothing."""
+        effects = self.retry()
+        version = self.current.state.version
+        if version and version != self.confirmed:
+            effects.append(self._acc(self.current))
+        return effects
+
+    def again(self):
+        """After a restart, once all have been heard."""
+        return self.retry()
 
     def _on_sync(self, message):
         effects = []

@@ -374,6 +374,11 @@ class Channel:
         self._asked, self._answered = True, False
         return self._shown()
 
+    def again(self):
+        """After a restart, once all have been heard: what the peer sent meanwhile was turned away,
+        so have it sent again."""
+        return self.ask() + self.retry()
+
     def sync(self):
         """What the peer is told of what this side has."""
         return ChannelSync(self.phase, self.current)

@@ -1,6 +1,10 @@
 """A peer that is go-perun's. Loaded for the first one; devices that meet none do without."""
 
+import asyncio
+
+from perun.channel import DOUBT_PEER, SIGNING
 from perun.channel.foreign import ForeignChannel
+from perun.client.handle import ClientError
 from perun.client.peer import Peer
 
 
@@ -15,6 +19,9 @@ class ForeignPeer(Peer):
     """
 
     channel = ForeignChannel
+    # Seconds on a new link before the peer is asked what it has: perun.channel.foreign says why
+    # not at once. By then what it proposed before has its answer or is given up, one may hope.
+    patience = 20
     silence = ": go-perun drops what it does not agree with without a word"
 
     def __init__(self, client, name):
@@ -28,6 +35,31 @@ class ForeignPeer(Peer):
         self.address = address
         self._codec = codec
 
+    async def greet(self, handle):
+        """Say again what may be lost, and ask only if that leads nowhere."""
+        await handle.happened("remind")
+        if _is_unheard(handle):
+            asyncio.create_task(self._ask_later(handle, self._link))
+
+    async def _ask_later(self, handle, link):
+        await asyncio.sleep(self.patience)
+        if link is self._link and _is_unheard(handle):
+            try:
+                await handle.ask_peer()
+            except ClientError as error:
+                self._client.on_error(str(error))
+
+    async def hear(self, handle):
+        """After a restart an own update waits until the peer has been heard."""
+        machine = handle.machine
+        if machine.doubts and self.connected:
+            await handle.until(lambda: not machine.doubts, 2 * self.patience)
+
     def is_account(self, address):
         """Whoever the proposal names: its signatures tell."""
         return True
+
+
+def _is_unheard(handle):
+    machine = handle.machine
+    return machine.doubts & DOUBT_PEER or machine.phase == SIGNING

@@ -154,6 +154,10 @@ class ChannelHandle:
         """Wait until `state` has at least this version."""
         await until(self._changed, lambda: self.version >= version, timeout)
 
+    async def until(self, ready, timeout):
+        """Wait until ready(), looking again whenever something happened. Raises TimedOut."""
+        await until(self._changed, ready, timeout)
+
     def _guardian(self):
         if not self.client.guardian:
             raise ClientError("no service is configured")
@@ -162,6 +166,7 @@ class ChannelHandle:
     async def _update(self, make):
         """Propose make(machine) until the peer signs; when updates cross, make it anew."""
         async with self._turn:
+            await self.peer.hear(self)
             for attempt in range(_CROSSINGS):
                 state = make(self.machine)
                 if await self._propose(state):
@@ -232,8 +237,7 @@ class ChannelHandle:
             doubted = self.machine.doubts
             await self._run(getattr(self.machine, what)(*details))
             if doubted and not self.machine.doubts:
-                # What the peer sent meanwhile was turned away: have it sent again.
-                await self._run(self.machine.ask() + self.machine.retry())
+                await self._run(self.machine.again())
 
     # -- effects ------------------------------------------------------------------------------
 

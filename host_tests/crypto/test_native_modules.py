@@ -5,11 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import coincurve
 import pytest
 
 from bench.size import runs_on
+from perun.crypto import secp256k1
 
 LIB = Path(__file__).parents[2] / "lib"
 TOOLS = Path(sys.executable).parent  # the environment has the VM and the cross-compiler too
@@ -118,3 +120,26 @@ def test_a_decorator_that_the_vm_does_not_know(tmp_path: Path) -> None:
         timeout=60,
     )
     assert (run.stdout, run.stderr) == ("None\n", "")
+
+
+@pytest.mark.parametrize(
+    ("machine", "words", "expected"),
+    [
+        (4, 32, ["thumb", "viper"]),  # ARMv6-M, an RP2040: UMAAL would be a fault
+        (5, 32, ["thumb", "viper"]),  # ARMv7-M
+        (7, 32, ["umaal", "thumb", "viper"]),  # ARMv7E-M with floats: an RP2350
+        (10, 32, ["umaal", "thumb", "viper"]),  # an ESP32, for which a foreign file is told
+        (0, 32, ["thumb", "viper"]),  # no native code
+        (2, 64, ["viper64", "umaal", "thumb"]),
+    ],
+)
+def test_what_a_machine_tries(
+    machine: int, words: int, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+    implementation = SimpleNamespace(_mpy=machine << 10 | 6)
+    system = SimpleNamespace(implementation=implementation, maxsize=(1 << words - 1) - 1)
+    monkeypatch.setattr(secp256k1, "sys", system)
+    monkeypatch.setattr(secp256k1, "native_module", lambda name: tried.append(name))
+    assert secp256k1._choose().NAME == "bigint"
+    assert [name.split("_")[-1] for name in tried] == expected

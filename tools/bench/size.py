@@ -113,8 +113,10 @@ def ram(*names: str) -> dict[str, int]:
 def runs_on(name: str, arch: str) -> bool:
     """Whether a module is compiled for an architecture, as in the Makefile."""
     if arch.startswith("armv"):
-        return not name.endswith(("_viper", "_viper64"))
-    return not name.endswith(("_thumb", "_secp256k1_viper" if arch == "x64" else "_viper64"))
+        other = "_secp256k1_thumb" if arch.startswith("armv7em") else "_umaal"
+        return not name.endswith(("_viper", "_viper64", other))
+    other = "_secp256k1_viper" if arch == "x64" else "_viper64"
+    return not name.endswith(("_thumb", "_umaal", other))
 
 
 def flash(arch: str, sources: dict[str, Path]) -> int:

@@ -258,9 +258,7 @@ class Cpu:
 
     def _count(self, address: int, size: int) -> tuple[int, int, bool]:
         code = bytes(self._engine.mem_read(address, size))
-        if self._is_m0:
-            return cycles.cost(code)
-        return 0, cycles.instructions(code), False
+        return cycles.cost(code, not self._is_m0)
 
     def _access(self, _: unicorn.Uc, __: int, address: int, size: int, *___: Any) -> None:
         if address % size and self._is_m0:

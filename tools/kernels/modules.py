@@ -22,6 +22,7 @@ def generate() -> dict[str, str]:
         "_secp256k1_machine.py": _places(),
         "_secp256k1_programs.py": _programs(),
         "_secp256k1_thumb.py": thumb.source(),
+        "_secp256k1_umaal.py": thumb.source(umaal=True),
         "_secp256k1_viper.py": viper.source(32),
         "_secp256k1_viper64.py": viper.source(64),
     }

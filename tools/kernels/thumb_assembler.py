@@ -69,14 +69,16 @@ class Program:
                 elif name == ".half":
                     at += len(operands)
                 else:
-                    at += 2 if name == "bl" or index in long else 1
+                    at += 2 if name in ("bl", *_LONG) or index in long else 1
             code: list[int] = []
             far = set()
             for index, (name, operands) in enumerate(self._items):
                 if name in ("label", ".half"):
                     code += map(int, operands if name == ".half" else ())
                     continue
-                if name in ("b", "bl") or (name[0] == "b" and name[1:] in _CONDITIONS):
+                if name in _LONG:
+                    code += _LONG[name](operands)
+                elif name in ("b", "bl") or (name[0] == "b" and name[1:] in _CONDITIONS):
                     distance = places[operands[0]] - len(code) - 2
                     condition = _CONDITIONS.index(name[1:]) if name not in ("b", "bl") else -1
                     if index in long and condition >= 0:  # the opposite, over a jump
@@ -210,6 +212,21 @@ def _many(name: str, operands: list[str]) -> int:
     n = _register(operands[0].rstrip("!"))
     assert name == "stm" or not listed >> n & 1
     return (0xC000 if name == "stm" else 0xC800) | n << 8 | listed
+
+
+def _umaal(operands: list[str]) -> list[int]:
+    """r0, r1, r2, r3: r0 and r1, the upper word, = r2 * r3 + r0 + r1. ARMv7E-M; A7.7.203 there."""
+    low, high, n, m = (_register(name, 15) for name in operands)
+    return [0xFBE0 | n, low << 12 | high << 8 | 0x60 | m]
+
+
+def _clear(operands: list[str]) -> list[int]:
+    """A register of any number = 0; no flags."""
+    return [0xF04F, _register(operands[0], 15) << 8]
+
+
+# What ARMv7E-M has besides, in two half words
+_LONG = {"umaal": _umaal, "clear": _clear}
 
 
 def _long(distance: int) -> list[int]:

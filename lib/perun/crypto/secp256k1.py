@@ -14,8 +14,13 @@ from perun.compat import MICROPYTHON, native_module
 
 def _choose():
     """The fastest backend that this machine can run."""
-    # Words of 64 bits mean a computer, which has viper.
-    for kind in ("viper64", "thumb") if sys.maxsize >> 32 else ("thumb", "viper"):
+    # MicroPython's number of the machine code that it loads. UMAAL is not in ARMv6-M and ARMv7-M
+    # (4, 5), which would take the module all the same: then that is not to be tried.
+    code = getattr(sys.implementation, "_mpy", 0) >> 10 & 15
+    kinds = ("thumb", "viper") if code < 6 else ("umaal", "thumb", "viper")
+    if sys.maxsize >> 32:  # a computer, which has viper
+        kinds = ("viper64", "umaal", "thumb")
+    for kind in kinds:
         kernel = native_module("perun.crypto._secp256k1_" + kind)
         if kernel:
             from perun.crypto._secp256k1_machine import Curve

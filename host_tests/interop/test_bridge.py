@@ -238,8 +238,8 @@ async def test_signatures_that_the_contracts_refuse(world, how):
 
 
 async def test_an_answer_with_a_useless_signature(world):
-    """It counts for nothing: only the same payment may follow, or a dispute. In that the node comes
-    with what it has, a state that the car has signed, too."""
+    """It counts for nothing: only the same payment may follow, or a dispute. In that the node
+    comes with what it has, a state that the car has signed, too."""
     w = await world()
     handle = await w.open()
     await w.node.meddle("ChannelUpdateAcc", "v01")

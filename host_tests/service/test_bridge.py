@@ -281,6 +281,18 @@ async def test_perunio_keeps_locked_funds(chain, car, node, begin):
 # -- strangers and bad input ----------------------------------------------------------------------
 
 
+async def test_a_perunio_node_dials(car, node, begin):
+    """Its first message comes in pieces."""
+    node.port = 0
+    node.serializer = "perunio"
+    node.drips = True
+    service = await begin([car], [node], listen=[], listen_perunio=["127.0.0.1:0"])
+    car.start(service)
+    link = await node.dial(service.bridge.addresses[0][1], await wire_address(service, car))
+    assert addresses.proven("simple", link.device, link.their_proof)
+    await car.peer()
+
+
 async def test_who_is_not_expected(car, node, begin, tmp_path):
     node.port = 0
     service = await begin([car], [node])

@@ -11,10 +11,24 @@ from adoption import calldata, encoding
 from eth_abi.abi import encode
 from perun.model import Allocation, Params, State, ether
 
-SIGNED = f"({oracle.PARAMS_TYPE[2]},{oracle.STATE_TYPE[2]},bytes[])"
 CHANNEL = bytes(range(32))
 APP = bytes([7] * 20)
 SIGS = (b"a" * 65, b"b" * 65)
+GENERATION = 2
+
+
+@pytest.fixture(autouse=True, params=[1, 2])
+def generation(request, monkeypatch):
+    monkeypatch.setitem(globals(), "GENERATION", request.param)
+
+
+def types(text):
+    params, state = oracle.PARAMS_TYPE[GENERATION], oracle.STATE_TYPE[GENERATION]
+    signed = f"({params},{state},bytes[])"
+    return [
+        {"P": params, "S": state, "SIGNED": signed, "SIGNED[]": f"{signed}[]"}.get(t, t)
+        for t in text.split()
+    ]
 
 
 def state(version, assets=2, app=b"", data=b"", final=False):
@@ -25,27 +39,34 @@ def state(version, assets=2, app=b"", data=b"", final=False):
 
 def tuples(one):
     params = Params(60, 1, (bytes([1] * 20), bytes([2] * 20)), one.app, True, False)
-    return encoding.params_tuple(params), encoding.state_tuple(one)
+    return encoding.params_tuple(params, GENERATION), encoding.state_tuple(one, GENERATION)
 
 
 def register(one, sigs=SIGS, more=0):
     signed = (*tuples(one), list(sigs))
-    return encoding.REGISTER + encode([SIGNED, f"{SIGNED}[]"], [signed, [signed] * more])
+    return encoding.REGISTER[GENERATION] + encode(
+        types("SIGNED SIGNED[]"), [signed, [signed] * more]
+    )
 
 
 def progress(old, new):
     params, value = tuples(new)
-    types = [oracle.PARAMS_TYPE[2], oracle.STATE_TYPE[2], oracle.STATE_TYPE[2], "uint256", "bytes"]
-    return encoding.PROGRESS + encode(types, [params, tuples(old)[1], value, 1, SIGS[0]])
+    layout = types("P S S uint256 bytes")
+    return encoding.PROGRESS[GENERATION] + encode(
+        layout, [params, tuples(old)[1], value, 1, SIGS[0]]
+    )
 
 
 def conclude_final(one):
-    types = [oracle.PARAMS_TYPE[2], oracle.STATE_TYPE[2], "bytes[]"]
-    return encoding.CONCLUDE_FINAL + encode(types, [*tuples(one), list(SIGS)])
+    return encoding.CONCLUDE_FINAL[GENERATION] + encode(
+        types("P S bytes[]"), [*tuples(one), list(SIGS)]
+    )
 
 
 def find(data, one):
-    return calldata.find(data, one.app, one.version, encoding.state_hash(one))
+    return calldata.find(
+        data, one.app, one.version, encoding.state_hash(one, GENERATION), GENERATION
+    )
 
 
 @pytest.mark.parametrize("assets", [1, 2, 64])
@@ -74,8 +95,8 @@ def test_other_states_are_not_taken():
     assert find(register(state(5)), one) is None
     assert find(register(state(4, final=True)), one) is None
     assert find(b"", one) is None
-    assert find(encoding.REGISTER, one) is None
-    assert find(encoding.REGISTER * 1000, one) is None
+    assert find(encoding.REGISTER[GENERATION], one) is None
+    assert find(encoding.REGISTER[GENERATION] * 1000, one) is None
 
 
 def test_every_truncation():
@@ -100,9 +121,16 @@ def test_damage_never_gives_another_state():
 def test_bombs_cost_little():
     """Many pointers into one array, as a general decoder would follow them all."""
     word = (0x20).to_bytes(32, "big")
-    bomb = encoding.REGISTER + word * 4000
-    counts = encoding.REGISTER + b"".join((n % 64).to_bytes(32, "big") for n in range(4000))
-    hostile = [bomb, counts, (encoding.REGISTER + word * 60) * 60, encoding.REGISTER * 30000]
+    bomb = encoding.REGISTER[GENERATION] + word * 4000
+    counts = encoding.REGISTER[GENERATION] + b"".join(
+        (n % 64).to_bytes(32, "big") for n in range(4000)
+    )
+    hostile = [
+        bomb,
+        counts,
+        (encoding.REGISTER[GENERATION] + word * 60) * 60,
+        encoding.REGISTER[GENERATION] * 30000,
+    ]
     started = time.process_time()
     for data in hostile:
         assert find(data, state(4)) is None

@@ -9,9 +9,11 @@ caller compares the hash with the chain's and verifies the signatures.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
-from perun.model import Allocation, Asset, State
+from perun.model import Allocation, Asset, State, ether
 
 from adoption import encoding
 
@@ -69,20 +71,24 @@ class _Reader:
         return self.data[start : start + length]
 
 
-def find(data: bytes, app: bytes, version: int, state_hash: bytes) -> Found | None:
+def find(
+    data: bytes, app: bytes, version: int, state_hash: bytes, generation: int = encoding.NEWEST
+) -> Found | None:
     """The state with this version and hash, wherever in the call data it stands.
 
     The call may be wrapped (by a proxy, a multicall), so each place where a known selector
     stands is tried.
     """
     places = 0
-    for selector, layout in _LAYOUTS.items():
+    for selectors, layout in _LAYOUTS:
+        selector = selectors[generation]
+        read = partial(_state, app=app, generation=generation)
         at = data.find(selector)
         while at >= 0 and places < _MAX_PLACES:
             places += 1
             try:
-                found = layout(_Reader(data, at + len(selector)), app)
-                if found.state.version == version and _hash(found.state) == state_hash:
+                found = layout(_Reader(data, at + len(selector)), read)
+                if found.state.version == version and _hash(found.state, generation) == state_hash:
                     return found
             except _Unfit:
                 pass  # four bytes that only look like a selector
@@ -90,31 +96,34 @@ def find(data: bytes, app: bytes, version: int, state_hash: bytes) -> Found | No
     return None
 
 
-def _hash(state: State) -> bytes:
+def _hash(state: State, generation: int) -> bytes:
     try:
-        return encoding.state_hash(state)
+        return encoding.state_hash(state, generation)
     except Exception as error:  # eth-abi refuses what no contract would have encoded
         raise _Unfit("cannot be encoded") from error
 
 
-def _register(arguments: _Reader, app: bytes) -> Found:
+_ReadState = Callable[[_Reader], State]
+
+
+def _register(arguments: _Reader, state: _ReadState) -> Found:
     signed = arguments.follow(0)
-    return Found(_state(signed.follow(1), app), _sigs(signed.follow(2)))
+    return Found(state(signed.follow(1)), _sigs(signed.follow(2)))
 
 
-def _conclude_final(arguments: _Reader, app: bytes) -> Found:
-    return Found(_state(arguments.follow(1), app), _sigs(arguments.follow(2)))
+def _conclude_final(arguments: _Reader, state: _ReadState) -> Found:
+    return Found(state(arguments.follow(1)), _sigs(arguments.follow(2)))
 
 
-def _progress(arguments: _Reader, app: bytes) -> Found:
-    return Found(_state(arguments.follow(2), app), ())
+def _progress(arguments: _Reader, state: _ReadState) -> Found:
+    return Found(state(arguments.follow(2)), ())
 
 
-_LAYOUTS = {
-    encoding.REGISTER: _register,
-    encoding.CONCLUDE_FINAL: _conclude_final,
-    encoding.PROGRESS: _progress,
-}
+_LAYOUTS = (
+    (encoding.REGISTER, _register),
+    (encoding.CONCLUDE_FINAL, _conclude_final),
+    (encoding.PROGRESS, _progress),
+)
 
 
 def _sigs(reader: _Reader) -> tuple[bytes, ...]:
@@ -122,24 +131,42 @@ def _sigs(reader: _Reader) -> tuple[bytes, ...]:
     return tuple(items.follow(i).octets(65) for i in range(count))
 
 
-def _state(reader: _Reader, app: bytes) -> State:
-    allocation = _allocation(reader.follow(2))
+def _state(reader: _Reader, app: bytes, generation: int) -> State:
+    outcome = reader.follow(2)
+    allocation = _allocation_1(outcome) if generation == 1 else _allocation_2(outcome)
     data = reader.follow(3).octets(_MAX_DATA)
     final = bool(reader.number(4, 2))
     return State(reader.word(0), reader.number(1, 2**64), app, allocation, data, final)
 
 
-def _allocation(reader: _Reader) -> Allocation:
+def _allocation_1(reader: _Reader) -> Allocation:
+    if reader.follow(2).number(0) != 0:
+        raise _Unfit("locked funds")
+    count, assets = reader.follow(0).items(_MAX_ASSETS)
+    named = [  # two words each, in a row
+        ether(assets.number(2 * i), assets.number(2 * i + 1, 2**160).to_bytes(20, "big"))
+        for i in range(count)
+    ]
+    return Allocation(tuple(named), _balances(reader.follow(1), count), ())
+
+
+def _allocation_2(reader: _Reader) -> Allocation:
     if reader.follow(3).number(0) != 0:
         raise _Unfit("locked funds")
     count, assets = reader.follow(0).items(_MAX_ASSETS)
     _, backends = reader.follow(1).items(_MAX_ASSETS)
-    _, rows = reader.follow(2).items(_MAX_ASSETS)
-    named, balances = [], []
+    named = []
     for i in range(count):
         asset = assets.follow(i)
         holder = asset.number(1, 2**160).to_bytes(20, "big")
         named.append(Asset(asset.number(0), holder, backends.number(i)))
+    return Allocation(tuple(named), _balances(reader.follow(2), count), ())
+
+
+def _balances(reader: _Reader, count: int) -> tuple[tuple[int, ...], ...]:
+    _, rows = reader.items(_MAX_ASSETS)
+    balances = []
+    for i in range(count):
         width, row = rows.follow(i).items(_PARTICIPANTS)
         balances.append(tuple(row.number(p) for p in range(width)))
-    return Allocation(tuple(named), tuple(balances), ())
+    return tuple(balances)

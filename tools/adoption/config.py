@@ -101,6 +101,7 @@ class ChainSection(_Section):
     rpc: str
     chain_id: Annotated[int, Field(gt=0, le=MAX_UINT256)]
     adjudicator: Address
+    generation: Annotated[int, Field(ge=1, le=2)] = 2  # of Perun's contracts
     funder_key: Path = Path("funder.key")
     confirmations: Annotated[int, Field(ge=1, le=1000)] = 1
     poll_interval: Annotated[float, Field(gt=0, le=3600)] = 2.0

@@ -1,7 +1,9 @@
 """What the chain hashes, encodes and signs, with eth-abi: independent of the device's own code.
 
-Source: the ABI of Perun's gen2 contracts. Participants are (address, bytes) tuples whose second
-part is 32 zero bytes; assets likewise.
+Source: the ABI of Perun's contracts, generations 1 and 2. In generation 2 participants are
+(address, bytes) tuples whose second part is 32 zero bytes, assets likewise, and each asset has a
+backend; generation 1 has none of that. The store keeps what generation 2 encodes, whatever the
+chain speaks.
 """
 
 from __future__ import annotations
@@ -14,19 +16,32 @@ from eth_utils import function_signature_to_4byte_selector
 from eth_utils import keccak as _keccak
 from perun.model import NO_APP, Allocation, Asset, Params, State, SubAlloc
 
-PARAMS_TYPE = "(uint256,uint256,(address,bytes)[],address,bool,bool)"
-_ALLOCATION = "((uint256,address,bytes)[],uint256[],uint256[][],(bytes32,uint256[],uint16[])[])"
-STATE_TYPE = f"(bytes32,uint64,{_ALLOCATION},bytes,bool)"
-SIGNED_TYPE = f"({PARAMS_TYPE},{STATE_TYPE},bytes[])"
-WITHDRAWAL_TYPE = "(bytes32,(address,bytes),address,uint256)"
+NEWEST = 2  # generation of the contracts
 
-REGISTER = function_signature_to_4byte_selector(f"register({SIGNED_TYPE},{SIGNED_TYPE}[])")
-PROGRESS = function_signature_to_4byte_selector(
-    f"progress({PARAMS_TYPE},{STATE_TYPE},{STATE_TYPE},uint256,bytes)"
-)
-CONCLUDE_FINAL = function_signature_to_4byte_selector(
-    f"concludeFinal({PARAMS_TYPE},{STATE_TYPE},bytes[])"
-)
+_PARTICIPANT = {1: "address", 2: "(address,bytes)"}
+_ASSETS = {1: "(uint256,address)[]", 2: "(uint256,address,bytes)[],uint256[]"}
+_LOCKED = "(bytes32,uint256[],uint16[])[]"
+# By generation.
+PARAMS_TYPE = {g: f"(uint256,uint256,{_PARTICIPANT[g]}[],address,bool,bool)" for g in (1, 2)}
+STATE_TYPE = {
+    g: f"(bytes32,uint64,({_ASSETS[g]},uint256[][],{_LOCKED}),bytes,bool)" for g in (1, 2)
+}
+SIGNED_TYPE = {g: f"({PARAMS_TYPE[g]},{STATE_TYPE[g]},bytes[])" for g in (1, 2)}
+WITHDRAWAL_TYPE = {g: f"(bytes32,{_PARTICIPANT[g]},address,uint256)" for g in (1, 2)}
+
+
+def _selectors(name: str, arguments: str) -> dict[int, bytes]:
+    """By generation; in `arguments` P, S and SIGNED stand for the types."""
+    found = {}
+    for g in (1, 2):
+        types = {"P": PARAMS_TYPE[g], "S": STATE_TYPE[g], "SIGNED": SIGNED_TYPE[g]}
+        found[g] = function_signature_to_4byte_selector(f"{name}({arguments.format(**types)})")
+    return found
+
+
+REGISTER = _selectors("register", "{SIGNED},{SIGNED}[]")
+PROGRESS = _selectors("progress", "{P},{S},{S},uint256,bytes")
+CONCLUDE_FINAL = _selectors("concludeFinal", "{P},{S},bytes[]")
 
 _ZERO_ADDRESS = bytes(20)
 _NO_FOREIGN = bytes(32)
@@ -47,23 +62,23 @@ def address_of(public_key: bytes) -> bytes:
     return keccak(public_key[1:])[12:]
 
 
-def _participant(address: bytes) -> tuple[bytes, bytes]:
-    return (address, _NO_FOREIGN)
+def _participant(address: bytes, generation: int) -> Any:
+    return address if generation == 1 else (address, _NO_FOREIGN)
 
 
-def params_tuple(params: Params) -> tuple[Any, ...]:
+def params_tuple(params: Params, generation: int = NEWEST) -> tuple[Any, ...]:
     """Params as the contracts take them."""
     return (
         params.challenge_duration,
         params.nonce,
-        [_participant(address) for address in params.participants],
+        [_participant(address, generation) for address in params.participants],
         params.app or _ZERO_ADDRESS,
         params.ledger,
         params.virtual,
     )
 
 
-def state_tuple(state: State) -> tuple[Any, ...]:
+def state_tuple(state: State, generation: int = NEWEST) -> tuple[Any, ...]:
     """A State as the contracts take it."""
     allocation = state.allocation
     width = len(allocation.balances[0])
@@ -71,33 +86,36 @@ def state_tuple(state: State) -> tuple[Any, ...]:
         (sub.id, list(sub.balances), list(sub.index_map) or list(range(width)))
         for sub in allocation.locked
     ]
-    outcome = (
-        [(asset.chain_id, asset.holder, _NO_FOREIGN) for asset in allocation.assets],
-        [asset.backend for asset in allocation.assets],
-        [list(row) for row in allocation.balances],
-        locked,
-    )
+    assets: list[Any]
+    if generation == 1:
+        assets = [[(asset.chain_id, asset.holder) for asset in allocation.assets]]
+    else:
+        assets = [
+            [(asset.chain_id, asset.holder, _NO_FOREIGN) for asset in allocation.assets],
+            [asset.backend for asset in allocation.assets],
+        ]
+    outcome = (*assets, [list(row) for row in allocation.balances], locked)
     return (state.id, state.version, outcome, state.data, state.is_final)
 
 
-def params_bytes(params: Params) -> bytes:
+def params_bytes(params: Params, generation: int = NEWEST) -> bytes:
     """The ABI encoding of params: what the channel id is the hash of, and how they are stored."""
-    return encode([PARAMS_TYPE], [params_tuple(params)])
+    return encode([PARAMS_TYPE[generation]], [params_tuple(params, generation)])
 
 
-def state_bytes(state: State) -> bytes:
+def state_bytes(state: State, generation: int = NEWEST) -> bytes:
     """The ABI encoding of a state: what is signed, and how it is stored."""
-    return encode([STATE_TYPE], [state_tuple(state)])
+    return encode([STATE_TYPE[generation]], [state_tuple(state, generation)])
 
 
-def channel_id(params: Params) -> bytes:
+def channel_id(params: Params, generation: int = NEWEST) -> bytes:
     """The id that params give their channel."""
-    return keccak(params_bytes(params))
+    return keccak(params_bytes(params, generation))
 
 
-def state_hash(state: State) -> bytes:
+def state_hash(state: State, generation: int = NEWEST) -> bytes:
     """keccak256 of the state's encoding."""
-    return keccak(state_bytes(state))
+    return keccak(state_bytes(state, generation))
 
 
 def funding_id(channel: bytes, participant: bytes) -> bytes:
@@ -106,26 +124,28 @@ def funding_id(channel: bytes, participant: bytes) -> bytes:
 
 
 def withdrawal_tuple(
-    channel: bytes, participant: bytes, receiver: bytes, amount: int
+    channel: bytes, participant: bytes, receiver: bytes, amount: int, generation: int = NEWEST
 ) -> tuple[Any, ...]:
     """A withdrawal authorization as the contracts take it."""
-    return (channel, _participant(participant), receiver, amount)
+    return (channel, _participant(participant, generation), receiver, amount)
 
 
-def withdrawal_hash(channel: bytes, participant: bytes, receiver: bytes, amount: int) -> bytes:
+def withdrawal_hash(
+    channel: bytes, participant: bytes, receiver: bytes, amount: int, generation: int = NEWEST
+) -> bytes:
     """What a participant signs to let anybody withdraw `amount` to `receiver`."""
-    value = withdrawal_tuple(channel, participant, receiver, amount)
-    return keccak(encode([WITHDRAWAL_TYPE], [value]))
+    value = withdrawal_tuple(channel, participant, receiver, amount, generation)
+    return keccak(encode([WITHDRAWAL_TYPE[generation]], [value]))
 
 
 def read_params(data: bytes) -> Params:
-    """Params from their ABI encoding. Raises ValueError."""
-    return _params(_decode([PARAMS_TYPE], data)[0])
+    """Params as they are stored. Raises ValueError."""
+    return _params(_decode([PARAMS_TYPE[NEWEST]], data)[0])
 
 
 def read_state(data: bytes, app: bytes) -> State:
-    """A state from its ABI encoding; the app is not part of it. Raises ValueError."""
-    return _state(_decode([STATE_TYPE], data)[0], app)
+    """A state as it is stored; the app is not part of it. Raises ValueError."""
+    return _state(_decode([STATE_TYPE[NEWEST]], data)[0], app)
 
 
 def _decode(types: list[str], data: bytes) -> tuple[Any, ...]:

@@ -136,7 +136,7 @@ class Handlers:
         held = await channels.holdings(tx, request.state.id, request.participant)
         amounts = requests.useful_amounts(known, offered, request.participant, held)
         for auth in request.auths:
-            verify.check_authorization(auth, request.state.id, device, amounts)
+            verify.check_authorization(self._config, auth, request.state.id, device, amounts)
 
     async def _keep_auths(
         self,

@@ -163,7 +163,9 @@ class Keeper:
         async with self._store.write() as tx:
             await channels.set_chain(tx, channel.id, registered)
             current = await channels.get(tx, channel.id)
-            if current is not None and _fully_signed(channel, taken):
+            if current is not None and _fully_signed(
+                channel, taken, self._config.chain.generation
+            ):
                 if dispute.version > current.held.state.version:
                     await channels.hold(tx, channel.id, taken)
                     log.info("took over", channel=channel.id.hex(), version=dispute.version)
@@ -184,7 +186,9 @@ class Keeper:
             first = max(oldest, last - chain.log_range + 1)
             for event in reversed(await self._chain.events(first, last, channel.id)):
                 data = await self._chain.call_data(event.transaction)
-                found = calldata.find(data, channel.params.app, dispute.version, dispute.hash)
+                found = calldata.find(
+                    data, channel.params.app, dispute.version, dispute.hash, chain.generation
+                )
                 if found is not None:
                     return found
             last = first - 1
@@ -243,9 +247,9 @@ class Keeper:
             await channels.set_fields(tx, channel.id, closed=True)
 
 
-def _fully_signed(channel: Channel, signed: Signed) -> bool:
+def _fully_signed(channel: Channel, signed: Signed, generation: int) -> bool:
     try:
         verify.check_signatures(channel.params, signed.hash, signed.sigs)
     except verify.Refused:
         return False
-    return encoding.state_hash(signed.state) == signed.hash
+    return encoding.state_hash(signed.state, generation) == signed.hash

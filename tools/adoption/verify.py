@@ -73,7 +73,7 @@ def check_channel(config: Config, params: Params) -> bytes:
             sm.ERROR_INVALID,
             f"challenge duration {params.challenge_duration} s: propose {low} to {high} s",
         )
-    return encoding.channel_id(params)
+    return encoding.channel_id(params, config.chain.generation)
 
 
 def check_signed_state(
@@ -94,7 +94,7 @@ def check_signed_state(
             sm.ERROR_INVALID,
             "funds locked in sub-channels cannot be guarded: settle the sub-channels first",
         )
-    hashed = encoding.state_hash(state)
+    hashed = encoding.state_hash(state, config.chain.generation)
     check_signatures(params, hashed, sigs)
     return hashed
 
@@ -145,7 +145,11 @@ def check_version_zero(state: State) -> None:
 
 
 def check_authorization(
-    auth: sm.WithdrawalAuth, channel: bytes, participant: bytes, amounts: Sequence[set[int]]
+    config: Config,
+    auth: sm.WithdrawalAuth,
+    channel: bytes,
+    participant: bytes,
+    amounts: Sequence[set[int]],
 ) -> None:
     """A pre-signed withdrawal that the contracts will accept.
 
@@ -162,6 +166,8 @@ def check_authorization(
             f"authorization for asset {auth.asset}: the amount must be the state's balance"
             " or the own deposit",
         )
-    hashed = encoding.withdrawal_hash(channel, participant, auth.receiver, auth.amount)
+    hashed = encoding.withdrawal_hash(
+        channel, participant, auth.receiver, auth.amount, config.chain.generation
+    )
     if not signed_by(participant, hashed, auth.sig):
         raise Refused(sm.ERROR_SIGNATURE, f"authorization for asset {auth.asset}: wrong signature")

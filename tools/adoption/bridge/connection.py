@@ -80,7 +80,9 @@ class Connection:
             if ends is None:
                 raise WireError(f"{_short(sender)} is not expected for {_short(recipient)}")
             self._speak(ends)
-            self._check_proof(self._decode(body), ends.peer)
+            # What has no frames may have come in part only: enough to tell who speaks.
+            message = self._decode(body) if self.resumable else await self.recv()
+            self._check_proof(message, ends.peer)
             await self.send(messages.AuthResponse(ends.own.proof))
         self.since = asyncio.get_running_loop().time()
         return ends

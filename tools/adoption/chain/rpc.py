@@ -105,8 +105,11 @@ async def _past(call: Any, at: int | str) -> Any:
             raise
 
 
-def _abi(name: str) -> Any:
-    return json.loads(files("adoption").joinpath("abi", f"{name}.json").read_text())
+def _abi(name: str, generation: int) -> Any:
+    folder = files("adoption").joinpath("abi")
+    older = folder.joinpath("gen1", f"{name}.json")
+    chosen = older if generation == 1 and older.is_file() else folder.joinpath(f"{name}.json")
+    return json.loads(chosen.read_text())
 
 
 class Chain:
@@ -114,6 +117,7 @@ class Chain:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self._generation = config.chain.generation
         timeout = aiohttp.ClientTimeout(total=config.chain.request_timeout)
         provider = AsyncHTTPProvider(
             config.chain.rpc,
@@ -130,7 +134,9 @@ class Chain:
         }
 
     def _contract(self, address: bytes, abi: str) -> AsyncContract:
-        return self.web3.eth.contract(address=to_checksum_address(address), abi=_abi(abi))
+        return self.web3.eth.contract(
+            address=to_checksum_address(address), abi=_abi(abi, self._generation)
+        )
 
     async def close(self) -> None:
         """Close the connections to the node."""
@@ -146,6 +152,7 @@ class Chain:
             )
         if not await _ask(self.web3.eth.get_code(to_checksum_address(chain.adjudicator))):
             raise WrongChain("there is no contract at the adjudicator's address")
+        await self._check_generation()
         for asset in self.config.asset:
             holder = self.holders[asset.holder]
             try:
@@ -157,6 +164,18 @@ class Chain:
                 raise WrongChain(f"asset {asset.name}: its holder obeys another adjudicator")
             if asset.token and token != to_checksum_address(asset.token):
                 raise WrongChain(f"asset {asset.name}: its holder keeps another token")
+
+    async def _check_generation(self) -> None:
+        params = Params(1, 1, (b"\1" * 20, b"\2" * 20), b"", True, False)
+        call = self.adjudicator.functions.channelID(self._params(params))
+        try:
+            found = bytes(await _ask(call.call()))
+        except Reverted:
+            found = b""
+        if found != encoding.channel_id(params, self._generation):
+            raise WrongChain(
+                f"the adjudicator is not of generation {self._generation} of Perun's contracts"
+            )
 
     # -- reads ------------------------------------------------------------------------------------
 
@@ -183,7 +202,10 @@ class Chain:
         raw = await _past(self.adjudicator.functions.disputes(channel), at)
         if raw is None:
             return None
-        timeout, duration, version, phase, state_hash, has_app = raw
+        if self._generation == 1:
+            timeout, duration, version, has_app, phase, state_hash = raw
+        else:
+            timeout, duration, version, phase, state_hash, has_app = raw
         if not any(state_hash):
             return None
         return Dispute(phase, version, bytes(state_hash), timeout, duration, has_app)
@@ -254,16 +276,24 @@ class Chain:
         self, holder: bytes, channel: bytes, participant: bytes, auth: WithdrawalAuth
     ) -> bytes:
         """Call data: withdraw what an authorization says."""
-        value = encoding.withdrawal_tuple(channel, participant, auth.receiver, auth.amount)
+        value = encoding.withdrawal_tuple(
+            channel, participant, auth.receiver, auth.amount, self._generation
+        )
         return _data(self.holders[holder], "withdraw", value, auth.sig)
 
     def approve(self, token: bytes, spender: bytes) -> bytes:
         """Call data: let `spender` take tokens."""
         return _data(self._contract(token, "ERC20"), "approve", spender, MAX_ALLOWANCE)
 
+    def _params(self, params: Params) -> tuple[Any, ...]:
+        return encoding.params_tuple(params, self._generation)
+
+    def _state(self, state: State) -> tuple[Any, ...]:
+        return encoding.state_tuple(state, self._generation)
+
     def register(self, params: Params, state: State, sigs: Sequence[bytes]) -> bytes:
         """Call data: register a state, or refute an older one."""
-        signed = (encoding.params_tuple(params), encoding.state_tuple(state), list(sigs))
+        signed = (self._params(params), self._state(state), list(sigs))
         return _data(self.adjudicator, "register", signed, [])
 
     def conclude(self, params: Params, state: State) -> bytes:
@@ -271,8 +301,8 @@ class Chain:
         return _data(
             self.adjudicator,
             "conclude",
-            encoding.params_tuple(params),
-            encoding.state_tuple(state),
+            self._params(params),
+            self._state(state),
             [],
         )
 
@@ -281,8 +311,8 @@ class Chain:
         return _data(
             self.adjudicator,
             "concludeFinal",
-            encoding.params_tuple(params),
-            encoding.state_tuple(state),
+            self._params(params),
+            self._state(state),
             list(sigs),
         )
 

@@ -108,6 +108,7 @@ def test_unsafe_or_broken_keys(tmp_path, monkeypatch):
         (lambda c, d: d["chain"].update(adjudicator=c.place.token), "another adjudicator"),
         (lambda c, d: d["asset"][0].update(holder=c.place.token), "no asset holder"),
         (lambda c, d: d["asset"][1].update(token=c.place.eth_holder), "another token"),
+        (lambda c, d: d["chain"].update(generation=1), "not of generation 1"),
     ],
 )
 async def test_configuration_of_another_chain(chain, tmp_path, change, word):

@@ -152,7 +152,6 @@ class Chain:
             )
         if not await _ask(self.web3.eth.get_code(to_checksum_address(chain.adjudicator))):
             raise WrongChain("there is no contract at the adjudicator's address")
-        await self._check_generation()
         for asset in self.config.asset:
             holder = self.holders[asset.holder]
             try:
@@ -164,6 +163,7 @@ class Chain:
                 raise WrongChain(f"asset {asset.name}: its holder obeys another adjudicator")
             if asset.token and token != to_checksum_address(asset.token):
                 raise WrongChain(f"asset {asset.name}: its holder keeps another token")
+        await self._check_generation()
 
     async def _check_generation(self) -> None:
         params = Params(1, 1, (b"\1" * 20, b"\2" * 20), b"", True, False)

@@ -6,6 +6,7 @@ ARCH   ?= x64
 BOARD  ?= RPI_PICO
 SCENE  ?=
 CONTRACTS ?= own
+PEER   ?= uperun
 SOAK   ?= 10
 JOBS   ?= 2
 
@@ -48,8 +49,8 @@ build/venv/.stamp: setup ;
 board: setup mpy ## Run a virtual board behind a pty (BOARD=RPI_PICO, ESP32_GENERIC, ...)
 	@$(PY) -m board virtual start $(BOARD)
 
-demo: setup contracts mpy ## An electric car pays a charging station (SCENE=honest: one scene; CONTRACTS=perun: Perun's own)
-	@SCENE="$(SCENE)" CONTRACTS="$(CONTRACTS)" $(PY) -m demo
+demo: setup contracts mpy ## An electric car pays a charging station (SCENE=honest, CONTRACTS=perun, PEER=go-perun)
+	@SCENE="$(SCENE)" CONTRACTS="$(CONTRACTS)" PEER="$(PEER)" $(PY) -m demo
 
 test: setup contracts mpy .interop ## Run all tests, JOBS=2 files at a time (at most 10 minutes)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile host_tests

@@ -30,7 +30,7 @@ class Chain:
         self.node = node
         self.place = place
         self.adjudicator = contract(node.web3, "Adjudicator", place.adjudicator)
-        self._holder = contract(node.web3, "AssetHolderETH", place.eth_holder)
+        self.holder = contract(node.web3, "AssetHolderETH", place.eth_holder)
 
     def balance(self, address: str) -> int:
         """What an account owns, in wei."""
@@ -43,7 +43,7 @@ class Chain:
     def holding(self, channel: str, participant: str) -> int:
         """What the asset holder holds for one participant, in wei."""
         key = keccak(encode(["bytes32", "address"], [bytes.fromhex(channel[2:]), participant]))
-        amount: int = self._holder.functions.holdings(key).call()
+        amount: int = self.holder.functions.holdings(key).call()
         return amount
 
     def dispute(self, channel: str) -> Dispute | None:

@@ -14,16 +14,22 @@ from rich.console import Console
 from demo import report, runner
 from demo.device import HEAP
 from demo.report import Outcome
-from demo.scenes import SCENES
+from demo.scenes import GO_SCENES, SCENES
+from demo.scenes.base import Scene
 from demo.screen import show
 
 app = typer.Typer(add_completion=False)
-_Choice = Enum("_Choice", {name: name for name in ("all", *SCENES)}, type=str)  # type: ignore[misc]
+_Choice = Enum("_Choice", {name: name for name in ("all", *SCENES, *GO_SCENES)}, type=str)  # type: ignore[misc]
 
 
 class _Source(str, Enum):
     own = "own"
     perun = "perun"
+
+
+class _Peer(str, Enum):
+    uperun = "uperun"
+    go_perun = "go-perun"
 
 
 @app.command()
@@ -38,6 +44,10 @@ def demo(
         _Source,
         typer.Option(envvar="CONTRACTS", help="Our contracts, or Perun's own, which need Go."),
     ] = _Source.own,
+    peer: Annotated[
+        _Peer,
+        typer.Option(envvar="PEER", help="Who is at the other end; go-perun needs Go."),
+    ] = _Peer.uperun,
 ) -> None:
     """An electric car pays a charging station: a real chain, the adoption service, two devices.
 
@@ -45,9 +55,19 @@ def demo(
     """
     os.environ["CONTRACTS"] = contracts.value  # for everything that reads an artifact
     console = Console()
-    names = list(SCENES) if scene.value == "all" else [scene.value]
+    scenes = {**SCENES, **GO_SCENES}
+    chosen = GO_SCENES if peer is _Peer.go_perun else SCENES
+    names = list(chosen) if scene.value == "all" else [scene.value]
     try:
-        outcomes = asyncio.run(_play(names, console, plain or not console.is_terminal, keep, heap))
+        outcomes = asyncio.run(
+            _play(
+                [scenes[name] for name in names],
+                console,
+                plain or not console.is_terminal,
+                keep,
+                heap,
+            )
+        )
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     except asyncio.CancelledError:
@@ -59,15 +79,14 @@ def demo(
 
 
 async def _play(
-    names: list[str], console: Console, plain: bool, keep: bool, heap: str
+    scenes: list[Scene], console: Console, plain: bool, keep: bool, heap: str
 ) -> list[Outcome]:
     task = asyncio.current_task()
     assert task is not None
     for number in (signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     outcomes = []
-    for name in names:
-        scene = SCENES[name]
+    for scene in scenes:
         with show(scene, console, plain) as story:
             outcomes.append(await runner.play(scene, story, heap, keep))
     return outcomes

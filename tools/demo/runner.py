@@ -13,7 +13,6 @@ from demo.device import HEAP
 from demo.report import Outcome
 from demo.scenes.base import Scene
 from demo.story import Story
-from demo.world import World
 
 DIRECTORY = BUILD / "demo"
 
@@ -32,7 +31,9 @@ async def play(
     directory = DIRECTORY / str(os.getpid()) / scene.name
     shutil.rmtree(directory, ignore_errors=True)
     try:
-        async with World(directory, story, heap, scene.car, scene.station, scene.power) as world:
+        async with scene.world(
+            directory, story, heap, scene.car, scene.station, scene.power
+        ) as world:
             world.keep = True  # until all is well
             verdict = await scene.play(world)
             await world.look()  # the last picture

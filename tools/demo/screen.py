@@ -123,7 +123,9 @@ def _device(
     heap = status.get("heap", {})
     guarded = channel.get("watched", -1)
     used = Text("off", "bold red")
-    if on:
+    if on and not heap:
+        used = Text("-", "dim")
+    elif on:
         used = Text(f"{heap.get('used', 0) // 1024} KiB used, {heap.get('free', 0) // 1024} free")
     return _box(
         title,
@@ -140,7 +142,7 @@ def _device(
 def _car(now: Snapshot, wei: str) -> Panel:
     status = now.car
     return _device(
-        "[bold]car[/] · MicroPython",
+        f"[bold]car[/] · {status.get('software', 'MicroPython')}",
         now.car_on,
         status,
         [
@@ -155,7 +157,7 @@ def _station(now: Snapshot, wei: str) -> Panel:
     status = now.station
     closed = now.station_on and status.get("charging")
     return _device(
-        "[bold]station[/] · MicroPython",
+        f"[bold]station[/] · {status.get('software', 'MicroPython')}",
         now.station_on,
         status,
         [

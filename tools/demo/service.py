@@ -57,6 +57,7 @@ class Service:
     def __init__(self, directory: Path, rpc: str, place: Deployment, serial: str) -> None:
         self.directory = directory
         self.port = self.tls_port = 0
+        self.more = ""  # further sections of its configuration
         self._rpc, self._place, self._serial = rpc, place, serial
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -79,7 +80,7 @@ class Service:
             place=self._place,
             asset=ASSET,
         )
-        self._config.write_text(text)
+        self._config.write_text(text + self.more)
         self._log.touch()
         start = self._log.stat().st_size
         self._process = await processes.spawn(

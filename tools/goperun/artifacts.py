@@ -20,7 +20,7 @@ def folder(generation: int = 2) -> Path:
         if not target.is_dir() or target.stat().st_mtime < node.stat().st_mtime:
             scratch = target.with_name(target.name + ".new")
             shutil.rmtree(scratch, ignore_errors=True)
-            command = [node, "artifacts", scratch]
+            command = [str(node), "artifacts", str(scratch)]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
             shutil.rmtree(target, ignore_errors=True)
             scratch.replace(target)

@@ -35,7 +35,7 @@ class Verdict:
 @dataclass(frozen=True)
 class Scene:
     """name: for the command line; play: runs in a fresh world; car, station: settings of theirs;
-    power: how fast energy flows, in Wh per second."""
+    power: how fast energy flows, in Wh per second; world: who is in it."""
 
     name: str
     title: str
@@ -43,6 +43,7 @@ class Scene:
     car: dict[str, Any] = field(default_factory=dict)
     station: dict[str, Any] = field(default_factory=dict)
     power: int = WH_PER_SECOND
+    world: type[World] = World
 
 
 def price_of(wh: int) -> int:

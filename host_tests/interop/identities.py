@@ -61,6 +61,13 @@ def simple_address(name: str, modulus: int | None = None, exponent: int = 65537)
     return address + size.to_bytes(2, "big") + modulus.to_bytes(size, "big") + exponent.to_bytes(4)
 
 
+def with_key(address: bytes) -> bytes:
+    """The same address made anew from its name and its key of 2048 bits."""
+    at = 2 + int.from_bytes(address[:2])
+    modulus = int.from_bytes(address[at + 2 : at + 258])
+    return simple_address(address[2:at].decode(), modulus, int.from_bytes(address[at + 258 :]))
+
+
 def proves(address: bytes, signature: bytes) -> bool:
     """Whether the signature is that of the owner of this marshalled address."""
     if len(address) == 20:

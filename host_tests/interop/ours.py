@@ -105,8 +105,7 @@ class Ours:
         if task.done():
             task.result()
         if self.way != "direct" and not self._dials:
-            port = self._service.bridge.addresses[0][1]
-            await self.node.peer(self.wire, f"127.0.0.1:{port}")
+            await self.node.peer(self.wire, f"127.0.0.1:{self.bridge_port}")
 
     def _bridge(self) -> dict[str, Any]:
         peer = {
@@ -143,6 +142,13 @@ class Ours:
                 self.client, NAME, 2, self.wire, self.node.wire, self._identity.proof
             )
             self._tasks.append(asyncio.create_task(self._keep_dialling()))
+
+    @property
+    def bridge_port(self) -> int:
+        """Where the bridge listens for nodes."""
+        assert self._service is not None
+        port: int = self._service.bridge.addresses[0][1]
+        return port
 
     async def _dial_service(self) -> Any:
         if self._line is not None:

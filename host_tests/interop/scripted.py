@@ -74,6 +74,7 @@ class Scripted:
         self.welcome: Callable[[Any], str | None] = lambda proposal: None
         self.link: Link | None = None
         self.port = 0
+        self.proof = b""  # the node's
         self._tls = identities.tls(folder) if generation == 2 else (None, None)
         self._news = asyncio.Condition()
         self._tasks: list[asyncio.Task[None]] = []
@@ -114,6 +115,7 @@ class Scripted:
 
     async def _greeted(self, message: Any) -> None:
         assert type(message) is AuthResponse
+        self.proof = message.signature
         if self.generation == 2:
             assert identities.proves(self.node.wire, message.signature)
 

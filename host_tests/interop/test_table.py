@@ -12,18 +12,9 @@ from perun.client.handle import Refused
 from scripted import eventually
 from service.kit import until
 
-PERUNIO = pytest.param(
-    "perunio",
-    marks=pytest.mark.xfail(
-        run=False, reason="the bridge takes messages that are still coming for whole ones"
-    ),
-)
-
 # The engine, and with it most of what can go wrong, is the same on each way: every way opens,
 # pays, refuses and ends; what follows is about the other ways' own parts.
-ways = lambda *names: pytest.mark.parametrize(
-    "way", [PERUNIO if name == "perunio" else name for name in names]
-)
+ways = lambda *names: pytest.mark.parametrize("way", names)
 
 
 @ways(*WAYS)
@@ -281,13 +272,11 @@ async def test_a_token_alone(meet, way):
 async def test_both_dial_at_once(meet, name):
     """The names are smaller and larger than the node's: each time one connection is left."""
     node, ours = await meet("tcp", name=name)
-    port = ours._service.bridge.addresses[0][1]
-    await node.peer(ours.wire, f"127.0.0.1:{port}")
+    await node.peer(ours.wire, f"127.0.0.1:{ours.bridge_port}")
     handle = await ours.be_proposed((10, 10))
     await ours.stop_service()
     await ours.start_service()
-    port = ours._service.bridge.addresses[0][1]
-    await node.peer(ours.wire, f"127.0.0.1:{port}")
+    await node.peer(ours.wire, f"127.0.0.1:{ours.bridge_port}")
     await node.pay(handle.id.hex(), 1, timeout=30)
     await handle.pay(1)
     assert handle.version == 2

@@ -224,6 +224,23 @@ class BridgeSection(_Section):
         return self
 
 
+class PerunRsSection(_Section):
+    """The published protocol of perun-rs devices, which proves nobody's identity. devices: whom it
+    is about; each needs a [[device]] with a budget. setup: where the demonstration's devices ask
+    for the asset holder and for `receiver`."""
+
+    listen: Annotated[list[str], Field(min_length=1)]
+    devices: Annotated[list[Address], Field(min_length=1)]
+    setup: str | None = None
+    receiver: Address | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> PerunRsSection:
+        if (self.setup is None) != (self.receiver is None):
+            raise ValueError('"setup" and "receiver" belong together')
+        return self
+
+
 class Config(_Section):
     """The whole file."""
 
@@ -234,6 +251,7 @@ class Config(_Section):
     limits: LimitsSection = LimitsSection()
     device: list[DeviceSection] = []
     bridge: BridgeSection | None = None
+    perun_rs: PerunRsSection | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
@@ -248,6 +266,13 @@ class Config(_Section):
         addresses = [device.address for device in self.device]
         if len(set(addresses)) != len(addresses):
             raise ValueError("a device is listed twice")
+        if self.perun_rs is not None:
+            if self.chain.generation != 1:
+                raise ValueError("perun_rs: its devices speak generation 1: set chain.generation")
+            if not set(self.perun_rs.devices).issubset(addresses):
+                raise ValueError("perun_rs: a device has no [[device]] section")
+            if self.perun_rs.setup and not any(asset.kind == "eth" for asset in self.asset):
+                raise ValueError("perun_rs: setup needs an asset of kind eth")
         return self
 
     def assets(self) -> tuple[Asset, ...]:

@@ -18,6 +18,7 @@ from adoption.keeper import Keeper
 from adoption.listeners import Listeners
 from adoption.links import Link
 from adoption.session import Session
+from adoption.perun_rs.server import Server
 from adoption.store import Store, devices
 from adoption.watcher import Watcher
 
@@ -46,6 +47,11 @@ class Service:
             certificate.load(service.certificate, create=True) if service.listen_tls else None
         )
         self.listeners = Listeners(config, self._session, self.certificate)
+        self.perun_rs = (
+            Server(config.perun_rs, config, self.store, self.hub, self.handlers)
+            if config.perun_rs
+            else None
+        )
         self.ready = asyncio.Event()  # set when devices can come in
 
     async def run(self) -> None:
@@ -57,8 +63,9 @@ class Service:
             await self.listeners.start()
             if self.certificate:
                 log.info("certificate", sha256=self.certificate.fingerprint.hex())
-            if self.bridge:
-                await self.bridge.start()
+            for other in (self.bridge, self.perun_rs):
+                if other:
+                    await other.start()
             log.info(
                 "ready",
                 identity=to_checksum_address(self.identity.address),
@@ -68,8 +75,9 @@ class Service:
             await self.watcher.run()
         finally:
             await self.listeners.stop()
-            if self.bridge:
-                await self.bridge.stop()
+            for other in (self.bridge, self.perun_rs):
+                if other:
+                    await other.stop()
             await self.chain.close()
             await self.store.close()
             log.info("stopped")

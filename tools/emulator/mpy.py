@@ -7,6 +7,7 @@ of functions stand only in the module's bytecode, which makes each function and 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,6 +49,14 @@ class Module(NamedTuple):
     fun_table: int | None  # the place of the runtime's table among the constant objects
     functions: dict[str, Code]  # the functions of the module itself, by name
     size: int  # bytes of the file
+    pieces: tuple[Piece, ...]  # what a VM copies to its heap, without the structures around it
+
+
+class Piece(NamedTuple):
+    """One thing that a VM allocates when it loads the module."""
+
+    kind: str  # one of KINDS, or "constant" or "name"
+    size: int  # bytes
 
 
 def load(path: str | Path) -> Module:
@@ -93,14 +102,20 @@ class _Reader:
         if features & _HAS_FLAGS:
             self.number()
         qstrs = tuple(self.qstr() for _ in range(qstr_count))
-        objects = [self.object() for _ in range(object_count)]
+        objects, pieces = [], [Piece("name", len(name) + 1) for name in qstrs if name[0] != "#"]
+        for _ in range(object_count):
+            begin = self.at
+            objects.append(self.object())
+            pieces.append(Piece("constant", self.at - begin))
         code = self.code()
+        pieces += [Piece(KINDS[one.kind], len(one.code)) for one in _all(code)]
         return Module(
             _ARCHITECTURES[features >> 2 & 0xF],
             qstrs,
             objects.index(_FUN_TABLE) if _FUN_TABLE in objects else None,
             _functions(code, qstrs),
             len(self.data),
+            tuple(pieces),
         )
 
     def qstr(self) -> str:
@@ -136,6 +151,12 @@ class _Reader:
                 self.number(), self.number()  # arguments, types
         count = self.number() if has_children else 0
         return Code(kind, code, tuple(self.code() for _ in range(count)))
+
+
+def _all(code: Code) -> Iterator[Code]:
+    yield code
+    for child in code.children:
+        yield from _all(child)
 
 
 def _functions(module: Code, qstrs: tuple[str, ...]) -> dict[str, Code]:

@@ -4,8 +4,8 @@
 
 SAMPLES is a JSON file made by crypto.py of the host, WITHOUT the kinds of native modules that must
 not be used, with commas between. Prints the backend's name and, with "weigh", the bytes
-allocated by COUNT times. The operation "import" prints the heap that the cryptography keeps once
-it has signed, verified and hashed, and the modules that it is made of.
+allocated by COUNT times. The operation "import" prints the heap that the curve keeps once it has
+signed and verified, what a prepared key and what hashing take besides, and the modules.
 """
 
 import gc
@@ -20,10 +20,8 @@ def main(path: str, without: str, name: str, count: str, weigh: str = "") -> Non
     compat.without = tuple(without.split(","))  # type: ignore[assignment]
     with open(path) as file:
         samples = json.load(file)
-    gc.collect()
-    before = gc.mem_alloc()  # type: ignore[attr-defined]
     if name == "import":
-        print(*_keep(samples, before))
+        print(*_keep(samples))
         return
     import operations  # type: ignore[import-not-found]
 
@@ -40,19 +38,30 @@ def main(path: str, without: str, name: str, count: str, weigh: str = "") -> Non
     print(operations.backend(name), used)
 
 
-def _keep(samples: dict, before: int) -> list:  # type: ignore[type-arg]
-    from perun.crypto import keccak, secp256k1
-
+def _keep(samples: dict) -> list:  # type: ignore[type-arg]
     digest, signature = [bytes.fromhex(part) for part in samples["signed"][0]]
-    key = secp256k1.prepare(bytes.fromhex(samples["public"]))
-    secp256k1.sign(digest, bytes.fromhex(samples["secret"]))
-    secp256k1.verify(digest, signature, key)
+    secret, public = [bytes.fromhex(samples[name]) for name in ("secret", "public")]
+    kept = [_used()]
+    from perun.crypto import secp256k1
+
+    secp256k1.sign(digest, secret)
+    if not secp256k1.verify(digest, signature, public):
+        raise ValueError("a good signature is refused")
+    kept.append(_used())
+    key = secp256k1.prepare(public)
+    kept.append(_used())
+    from perun.crypto import keccak
+
     keccak.keccak256(digest)
-    del digest, signature
-    gc.collect()
-    kept = gc.mem_alloc() - before  # type: ignore[attr-defined]
+    kept.append(_used())
     modules = sorted(name for name in sys.modules if name.startswith("perun.crypto"))
-    return [kept, secp256k1.BACKEND, keccak.BACKEND] + modules
+    sizes = [after - kept[i] for i, after in enumerate(kept[1:])]
+    return sizes + [key and secp256k1.BACKEND, keccak.BACKEND] + modules
+
+
+def _used() -> int:
+    gc.collect()
+    return gc.mem_alloc()  # type: ignore[attr-defined, no-any-return]
 
 
 main(*sys.argv[1:])

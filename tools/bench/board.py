@@ -3,7 +3,8 @@
     python -m bench.board SAMPLES KIND
 
 The device's Python runs on CPython here, but its native modules of this KIND (thumb or viper) are
-compiled for a Cortex-M0+ and run in the emulator. Prints JSON:
+compiled for a Cortex-M0+ and run in the emulator; those of KIND umaal for a Cortex-M33, whose cycles
+are a model (emulator/cycles.py). Prints JSON:
 
     {"operations": {operation: {"backend", "cycles", "calls"}},     cycles of native code
      "mpy_bytes": ...}                                              of the native modules
@@ -40,7 +41,7 @@ class Board:
         self.cycles = self.calls = 0
         self.mpy_bytes = 0  # of the native modules
         self._kind, self._folder = kind, folder
-        self._cpu = emulator.Cpu()
+        self._cpu = emulator.Cpu("cortex-m33" if kind == "umaal" else "cortex-m0+")
         # Together with what they stand for, so that no other object gets its id
         self._buffers: dict[int | tuple[int, int], tuple[Any, emulator.Buffer]] = {}
 
@@ -49,10 +50,12 @@ class Board:
         # A machine of 64 bits asks for viper of 64 bits, but this one has 32.
         name = name.removesuffix("64")
         source = (ROOT / "lib" / Path(*name.split("."))).with_suffix(".py")
-        if name.split("_")[-1] != self._kind or not source.exists():
+        wanted = "thumb" if self._kind == "umaal" and "keccak" in name else self._kind
+        if name.split("_")[-1] != wanted or not source.exists():
             return None
         target = self._folder / f"{name}.mpy"
-        command = [str(MPY_CROSS), "-march=armv6m", "-O3", "-o", str(target), str(source)]
+        march = f"-march={self._cpu.architecture}"
+        command = [str(MPY_CROSS), march, "-O3", "-o", str(target), str(source)]
         subprocess.run(command, check=True)
         code = emulator.load(target)
         module = ModuleType(name)

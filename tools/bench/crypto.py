@@ -21,7 +21,7 @@ from typing import Any
 from emulator.cycles import HZ_RP2040
 from perun.crypto import secp256k1
 
-from bench import callgrind
+from bench import board_ram, callgrind
 from bench.callgrind import Count
 from bench.counter import Counter, Failed, Unavailable
 from bench.device import Bench
@@ -44,6 +44,7 @@ _PREFERENCE = ("asm_thumb", "viper", _PLAIN)  # the best first
 OPERATIONS = (*HASHES, *SIGNATURES)
 _NATIVE = "thumb,viper,viper64"  # all kinds of native modules
 _COUNTS = {"keccak_f": 20, "state_hash": 20, "state_hash_other": 20, "state_hash_first": 10}
+KINDS = ("thumb", "viper", "umaal")  # what is emulated
 _COUNT = 2  # of what takes longer
 _HEAP = "384k"  # an RP2040's, with words of twice the size: collections are in what is counted
 _ROOMY_HEAP = "64m"
@@ -62,9 +63,11 @@ def measure(progress: Progress, missing: dict[str, str]) -> dict[str, Any]:
         samples.write_text(json.dumps(_samples()))
         results: dict[str, dict[str, Any]] = {name: {} for name in _PREFERENCE}
         _on_x64(samples, progress, results)
-        for kind in ("thumb", "viper"):
+        for kind in KINDS:
             progress(f"{kind} on the emulated board")
             _on_board(samples, kind, results)
+        progress("what the heap of a board keeps")
+        _on_heap(results)
         progress("the other parts of a payment")
         results["payment"] = _payment(results)
         for name, compare in (("embit", _embit), ("coincurve", _coincurve)):
@@ -100,14 +103,24 @@ def _on_x64(samples: Path, progress: Progress, results: dict[str, dict[str, Any]
             measured = pool.map(one, [without] * len(OPERATIONS), OPERATIONS)
             for operation, (backend, costs) in zip(OPERATIONS, measured, strict=True):
                 results.setdefault(backend, {})[operation] = costs
-        ram, curve, _, *modules = _vm(
+        curve_ram, key_ram, hash_ram, curve, _, *modules = _vm(
             [str(SCRIPTS / "crypto.py"), str(samples), without, "import", "0"], _HEAP
         )
         if (without == _NATIVE) == (curve == _PLAIN):
-            sizes = {"ram_bytes_x64": int(ram), "mpy_bytes_x64": sum(map(_mpy_bytes, modules))}
+            sizes = {
+                "ram_bytes_x64": int(curve_ram) + int(hash_ram),
+                "ram_bytes_x64_curve": int(curve_ram),
+                "ram_bytes_x64_key": int(key_ram),
+                "mpy_bytes_x64": sum(map(_mpy_bytes, modules)),
+            }
             results.setdefault(curve, {}).update(sizes)
     for costs in results.values():
         _model(costs)
+    for operation in SIGNATURES:
+        plain, native = (
+            results[name][operation]["instructions_x64"] for name in (_PLAIN, "viper")
+        )
+        results["viper"][operation]["bigint_instructions_x64_per_own"] = round(plain / native, 2)
 
 
 def _costs(script: list[str], times: int) -> tuple[str, dict[str, Any]]:
@@ -189,6 +202,11 @@ def _on_board(samples: Path, kind: str, results: dict[str, dict[str, Any]]) -> N
     if done.returncode:
         raise Failed(f"{kind} on the emulated board: {done.stdout}{done.stderr}")
     found = json.loads(done.stdout)
+    if kind == "umaal":
+        for operation, costs in found["operations"].items():
+            own = results.setdefault("asm_umaal", {}).setdefault(operation, {})
+            own["cycles_native_cortex_m33_modelled"] = costs["cycles"]
+        return
     for operation, costs in found["operations"].items():
         sibling = results.get("viper", {}).get(operation)
         if costs["backend"] == _PLAIN or sibling is None:
@@ -199,6 +217,32 @@ def _on_board(samples: Path, kind: str, results: dict[str, dict[str, Any]]) -> N
     if kind == "thumb":
         results["asm_thumb"]["native_mpy_bytes_armv6m"] = found["mpy_bytes"]
 
+
+def _on_heap(results: dict[str, dict[str, Any]]) -> None:
+    """What sign and verify keep, after both were used, in the heap of each kind of board."""
+    heap = results["viper"]["ram_bytes_x64_curve"]
+    here = [_CURVE, "perun.crypto._secp256k1_viper64"]
+    for backend, arch, kernel in _BOARDS:
+        module = f"perun.crypto._secp256k1_{kernel}"
+        subprocess.run(["make", "-s", "mpy", f"ARCH={arch}"], cwd=ROOT, check=True)
+        kept = board_ram.model(heap, here, [_CURVE, module], arch)
+        results.setdefault(backend, {}).update(
+            {
+                f"ram_bytes_{arch}_modelled": kept.loaded,
+                f"ram_bytes_{arch}_modelled_frozen": kept.frozen,
+                **{f"ram_bytes_{arch}_{part}": size for part, size in kept._asdict().items()},
+            }
+        )
+
+
+_CURVE = "perun.crypto.secp256k1"
+# An RP2040, an RP2350, an ESP32, an ESP32-C3
+_BOARDS = (
+    ("asm_thumb", "armv6m", "thumb"),
+    ("asm_umaal", "armv7emsp", "umaal"),
+    ("viper", "xtensawin", "viper"),
+    ("viper", "rv32imc", "viper"),
+)
 
 # -- a payment --------------------------------------------------------------------------------
 

@@ -62,13 +62,12 @@ NEGATIVE, COLUMN, RESULT, BACK = 3, 4, 5, 3
 SLOT = 32  # bytes
 HEADER = 4  # bytes before a table's first entry: its teeth, its columns, and two to align it
 BASE_TEETH = 6
-KEY_TEETH = 5
+KEY_TEETH = 4
 STEPS_AT_ONCE = 16  # so many entries of a table share a division
 
 # P and N are followed by zeros: an inverse takes them as longer than they are.
 _CONSTANTS = (
-    "P BLANK N ZERO ONE SEVEN BETA B3 FOLD_P FOLD_N G1 G2 A1 A2 B1 KEY_OFFSET"
-    " BASE_OFFSET IPAD OPAD IV PADDING"
+    "P BLANK N ZERO ONE SEVEN BETA B3 FOLD_P FOLD_N G1 G2 A1 A2 B1 DIGITS IPAD OPAD IV PADDING"
 )
 CONSTANTS = _CONSTANTS.split()
 _WORK = (
@@ -79,18 +78,21 @@ _WORK = (
 SLOTS = {name: slot for slot, name in enumerate(["CONTROL", *CONSTANTS, *_WORK])}
 # Names that share a slot, for they are never needed at once
 SLOTS["HASHED"], SLOTS["KEY_"], SLOTS["VALUE"] = SLOTS["K"], SLOTS["K1"], SLOTS["K2"]
-SLOTS["t4"], SLOTS["t5"], SLOTS["OFFSET"] = SLOTS["A"], SLOTS["B"], SLOTS["t0"]
+SLOTS["t4"], SLOTS["t5"] = SLOTS["A"], SLOTS["B"]
 # What making a comb needs: the doubles of the teeth, then the teeth and what divides neighbours,
-# which give way to what divides the entries
+# which give way to what divides the entries; all of it is wide enough for the base point's
 SLOTS["DOUBLES"] = SLOTS["SCRATCH"] + 6  # the scratch is the kernel's
 SLOTS["TEETH"] = SLOTS["DOUBLES"] + 2 * (BASE_TEETH - 1)
 SLOTS["RATIOS"] = SLOTS["TEETH"] + 2 * BASE_TEETH
 SLOTS["STEPS"] = SLOTS["TEETH"]
-# Two tables; the header of each is the end of the slot before.
-SLOTS["KEY"] = SLOTS["RATIOS"] + 2 * (BASE_TEETH - 1) + 1
-SLOTS["LAST"] = SLOTS["KEY"] - 2
+# Two tables; the header of each is the end of the slot before. A key's comb begins behind what
+# divides its entries, and takes the place of what divided the neighbours of its fewer teeth.
+SLOTS["KEY"] = SLOTS["STEPS"] + (1 << KEY_TEETH - 1) + 1
+SLOTS["LAST"] = SLOTS["DOUBLES"] - 1
 SLOTS["BASE"] = SLOTS["KEY"] + (1 << KEY_TEETH) + 1
-assert SLOTS["STEPS"] + STEPS_AT_ONCE < SLOTS["KEY"] < TABLE
+assert SLOTS["TEETH"] + 2 * KEY_TEETH < SLOTS["KEY"] < TABLE
+assert SLOTS["STEPS"] + STEPS_AT_ONCE < SLOTS["BASE"]
+assert SLOTS["RATIOS"] + 2 * (BASE_TEETH - 1) < SLOTS["BASE"]
 assert SLOTS["BASE"] + (1 << BASE_TEETH) - 2 < 256
 TABLES = {"BASE": 0, "KEY": 1}
 

@@ -60,8 +60,7 @@ VALUES = {
     "A2": A2,
     "B1": B1,
     # 2^L - 1 for the L digits of a half: see `split`
-    "KEY_OFFSET": (1 << KEY_TEETH * spacing(KEY_TEETH)) - 1,
-    "BASE_OFFSET": (1 << BASE_TEETH * spacing(BASE_TEETH)) - 1,  # also with four and three teeth
+    "DIGITS": (1 << BASE_TEETH * spacing(BASE_TEETH)) - 1,
     # HMAC, RFC 2104
     "IPAD": int.from_bytes(b"\x36" * 32, "little"),
     "OPAD": int.from_bytes(b"\x5c" * 32, "little"),
@@ -282,12 +281,12 @@ times:
     REDUCE T T FOLD_N
     RETURN
 
-# Halves K1 + K2 lambda = K modulo N, as the digits of both: K1, K2 = them and OFFSET.
+# Halves K1 + K2 lambda = K modulo N, as the digits of both: K1, K2 = them and DIGITS.
 # The vectors (A1, -B1) and (A2, A1) span the pairs (a, b) with a + b lambda = 0. K is A1 K / N
 # times the second and B1 K / N times the first away from 0 (N = A1 A1 + A2 B1): rounded to
 # integers that are at most 2 off and make both halves odd, they leave less than
 # 2 (A1 + A2) < 2^130 for the halves. An odd half of L digits 1 or -1, where a bit stands for a
-# digit, is twice the number that the bits are, less 2^L - 1, which is OFFSET.
+# digit, is twice the number that the bits are, less 2^L - 1, which is DIGITS.
 split:
     WIDE T K G1
     A = T_
@@ -299,11 +298,11 @@ split:
     MINUS K1 K T
     WIDE T B A2
     MINUS K1 K1 T
-    PLUS K1 K1 OFFSET
+    PLUS K1 K1 DIGITS
     WIDE T A B1
     WIDE U B A1
     MINUS K2 T U
-    PLUS K2 K2 OFFSET
+    PLUS K2 K2 DIGITS
     RETURN
 """
 
@@ -343,7 +342,7 @@ sum_up:
     PLUS T T ONE
     PLUS T T SEVEN
     PLUS T T ZERO
-    PLUS T T BASE_OFFSET
+    PLUS T T DIGITS
     PLUS T T BX
     PLUS T T BY
     PLUS T T BZ
@@ -356,7 +355,6 @@ multiple:
     K = V
     PLUS K K BT
     REDUCE K K FOLD_N
-    OFFSET = BASE_OFFSET
     CALL split split
     X = BX
     Y = BY
@@ -389,7 +387,6 @@ check_multiple:
     K = V
     PLUS K K BT
     REDUCE K K FOLD_N
-    OFFSET = BASE_OFFSET
     CALL split split
     H1 = BX
     COLUMNS BASE
@@ -471,15 +468,13 @@ blind_randomly:
     V = ONE
     JUMP seal
 # (X, Y, Z) = D G + E Q by the combs of G and Q, the latter with at least as many columns.
-# MOVING0 is the offset of the key's comb. No column is empty, so the sum begins with a point.
+# No column is empty, so the sum begins with a point.
 sum:
     K = D
-    OFFSET = BASE_OFFSET
     CALL split split
     H1 = K1
     H2 = K2
     K = E
-    OFFSET = MOVING0
     CALL split split
     COLUMNS KEY
     NEXT
@@ -738,10 +733,11 @@ ENTRIES = (
     *("begin_verify", "divide_verify", "unlike_r", "begin_recover", "divide_recover"),
 )
 PUBLIC_SLOTS = (
-    *("KEY_OFFSET", "BASE_OFFSET", "BT", "T", "R", "S", "D", "E", "V", "KEY_", "VALUE"),
+    *("BT", "T", "R", "S", "D", "E", "V", "KEY_", "VALUE"),
     *("DOUBLES", "STEPS", "KEY", "BASE"),
 )
 assert (SLOTS["TEETH"] - SLOTS["DOUBLES"], SLOTS["RATIOS"] - SLOTS["DOUBLES"]) == (10, 22)
 # A base comb with more columns than a key's would have some that no key column goes with.
 assert spacing(BASE_TEETH) <= spacing(KEY_TEETH)
-assert all(teeth * spacing(teeth) == BASE_TEETH * spacing(BASE_TEETH) for teeth in (3, 4))
+# All combs have the same number of digits.
+assert len({teeth * spacing(teeth) for teeth in (3, KEY_TEETH, BASE_TEETH)}) == 1

@@ -62,7 +62,7 @@ def run(t: ptr16, u: uint, buffer: ptr8, table: ptr8) -> int:
                 j -= 1
                 q = 0
                 if op <= 3:
-                    t = ptr16(memory + 1728)
+                    t = ptr16(memory + 1696)
                     t[0] = 0
                     t[1] = 0
                     t[2] = 0
@@ -239,7 +239,7 @@ def run(t: ptr16, u: uint, buffer: ptr8, table: ptr8) -> int:
         elif op == 17:  # NEXT
             ptr8(memory)[4] = ptr8(memory)[4] - 1
         elif op == 14 or op == 15:  # PICK, TAKE
-            k = memory + 4028
+            k = memory + 3036
             if ptr8(here - 1)[0]:
                 k = int(table)
             q = ptr8(k)[0]
@@ -265,12 +265,12 @@ def run(t: ptr16, u: uint, buffer: ptr8, table: ptr8) -> int:
                 i = ptr8(here - 3)[0]
                 here += 4 * ((i ^ 128) - 129)
         elif op == 16:  # COLUMNS
-            i = ptr8(memory + 4028)[1]
+            i = ptr8(memory + 3036)[1]
             if ptr8(here - 3)[0]:
                 i = table[1]
             ptr8(memory)[4] = i
         elif op == 18:  # UNLESS
-            i = ptr8(memory + 4028)[1]
+            i = ptr8(memory + 3036)[1]
             if ptr8(here - 3)[0]:
                 i = table[1]
             if ptr8(memory)[4] >= i:
@@ -324,7 +324,7 @@ def run(t: ptr16, u: uint, buffer: ptr8, table: ptr8) -> int:
                 i -= 1
                 ptr8(d)[i] = 0
         elif op == 25:  # HASH
-            k = memory + 1728
+            k = memory + 1696
             i = 64
             while i:
                 i -= 1
@@ -383,8 +383,8 @@ def invert(b: ptr16, order: int):
     if order:
         m = ptr16(int(b) + 96)
         inverse = 3777
-    f = ptr16(int(b) + 1728 + 2)
-    a = ptr16(int(b) + 1280)
+    f = ptr16(int(b) + 1696 + 2)
+    a = ptr16(int(b) + 1248)
     i = 16
     while i >= 0:
         f[i] = m[i]
@@ -454,7 +454,7 @@ def invert(b: ptr16, order: int):
             md = (fu & h) + (fv & k)
             me = (gu & h) + (gv & k)
     # f is 1 or -1, and d, with its sign, the inverse
-    a = ptr16(int(f) + 1280 - 1728 - 2)
+    a = ptr16(int(f) + 1248 - 1696 - 2)
     k = 0 - (f[16] >> 15)
     j = 2
     while j:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import random
 
 import coincurve
 import pytest
@@ -30,6 +32,10 @@ def near(*numbers: int) -> st.SearchStrategy[int]:
     )
     return st.one_of(st.integers(0, (1 << 256) - 1), st.sampled_from(edges), runs)
 
+
+# A case takes some 3 ms of a processor: CI has seconds for thousands of them. The whole:
+# PERUN_CASES=100000 pytest host_tests/crypto/test_against_libraries.py -k many
+CASES = int(os.environ.get("PERUN_CASES", "4000"))
 
 SECRETS = near(1, N, N >> 1, 1 << 128, 1 << 255).filter(lambda d: 0 < d < N)
 DIGESTS = near(0, N, 1 << 128, (1 << 256) - 1).map(octets)
@@ -121,3 +127,30 @@ def test_points_on_and_off_the_curve(x: int, y: int) -> None:
             curve.prepare(public)
     else:
         curve.prepare(public)
+
+
+@pytest.mark.timeout(3600)
+def test_many_cases() -> None:
+    """Random numbers and edges: the same signature as libsecp256k1's, and what it means."""
+    randoms = random.Random(CASES)
+    edges = [1, 2, 3, N >> 1, (N >> 1) + 1, 1 << 128, 1 << 255, N - 2, N - 1]
+    edges += [(1 << bit) - 1 for bit in range(16, 256, 16)]
+
+    def number() -> int:
+        return randoms.choice(edges) if randoms.randrange(4) == 0 else randoms.randrange(1, N)
+
+    for case in range(CASES):
+        secret, digest = octets(number()), octets(number() - randoms.randrange(2))
+        theirs = coincurve.PrivateKey(secret).sign_recoverable(digest, hasher=None)
+        signature = theirs[:64] + bytes([theirs[64] + 27])
+        assert curve.sign(digest, secret) == signature
+        if case % 4:
+            continue
+        public = coincurve.PrivateKey(secret).public_key.format(compressed=False)[1:]
+        assert curve.recover(digest, signature) == public
+        # A changed bit: whatever coincurve finds, and not this key
+        bit = randoms.randrange(64 * 8)
+        changed = bytearray(signature)
+        changed[bit >> 3] ^= 1 << (bit & 7)
+        assert not curve.verify(digest, bytes(changed), public)
+        assert curve.verify(digest, signature, public)

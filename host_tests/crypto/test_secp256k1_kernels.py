@@ -30,7 +30,7 @@ SLOT, SLOTS, OPCODES = machine.SLOT, machine.SLOTS, machine.OPCODES
 LAMBDA = 0x5363AD4CC05C30E0A5261C028812645A122E22EA20816678DF02967C1B23BD72
 
 # How many cases: `PERUN_CASES=100000` for a long run
-CASES = int(os.environ.get("PERUN_CASES", "1500"))
+CASES = int(os.environ.get("PERUN_CASES", "2000"))
 
 EDGES = [
     *(0, 1, 2, 3, 976, 977, 978, 2**32 - 1, 2**32, 2**32 + 976, 2**32 + 977, 2**32 + 978),

@@ -3,8 +3,8 @@
     python -m bench.board SAMPLES KIND
 
 The device's Python runs on CPython here, but its native modules of this KIND (thumb or viper) are
-compiled for a Cortex-M0+ and run in the emulator; those of KIND umaal for a Cortex-M33, whose cycles
-are a model (emulator/cycles.py). Prints JSON:
+compiled for a Cortex-M0+ and run in the emulator; those of KIND umaal for a Cortex-M33, whose
+cycles are a model (emulator/cycles.py). Prints JSON:
 
     {"operations": {operation: {"backend", "cycles", "calls"}},     cycles of native code
      "mpy_bytes": ...}                                              of the native modules

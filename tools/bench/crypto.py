@@ -65,7 +65,7 @@ def measure(progress: Progress, missing: dict[str, str]) -> dict[str, Any]:
         _on_x64(samples, progress, results)
         for kind in KINDS:
             progress(f"{kind} on the emulated board")
-            _on_board(samples, kind, results)
+            _enter_board(emulated(samples, kind), kind, results)
         progress("what the heap of a board keeps")
         _on_heap(results)
         progress("the other parts of a payment")
@@ -186,11 +186,8 @@ def _enter_cycles(costs: dict[str, Any], native: int, instructions: int) -> None
     costs["ms_rp2040_125mhz"] = round((native + modelled) * 1000 / HZ_RP2040, 3)
 
 
-def _on_board(samples: Path, kind: str, results: dict[str, dict[str, Any]]) -> None:
-    """Add the cycles of the backends of this kind of native modules.
-
-    Around its native code a backend runs the same Python as its sibling on x64.
-    """
+def emulated(samples: Path, kind: str) -> Any:
+    """What bench.board finds out about the backends of this kind of native modules."""
     done = subprocess.run(
         [sys.executable, "-m", "bench.board", str(samples), kind],
         env={**os.environ, "PYTHONPATH": f"{ROOT / 'tools'}:{ROOT / 'lib'}"},
@@ -201,7 +198,14 @@ def _on_board(samples: Path, kind: str, results: dict[str, dict[str, Any]]) -> N
     )
     if done.returncode:
         raise Failed(f"{kind} on the emulated board: {done.stdout}{done.stderr}")
-    found = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+def _enter_board(found: Any, kind: str, results: dict[str, dict[str, Any]]) -> None:
+    """Add the cycles to the results.
+
+    Around its native code a backend runs the same Python as its sibling on x64.
+    """
     if kind == "umaal":
         for operation, costs in found["operations"].items():
             own = results.setdefault("asm_umaal", {}).setdefault(operation, {})

@@ -72,8 +72,11 @@ def _gas(gas: dict[str, int]) -> Table:
 
 def _crypto(crypto: dict[str, Any]) -> Table:
     """Backend by operation. Cycles: those of native code are emulated, the others modelled."""
-    columns = ("ms", "cycles", "native", "x64", "garbage")
-    title = "cryptography: an RP2040's ms and cycles, of them native; x64 instructions; bytes"
+    columns = ("ms", "cycles", "native", "M33", "x64", "plain/x64", "garbage")
+    title = (
+        "cryptography: an RP2040's ms and cycles, of them native; an RP2350's native, by a model; "
+        "x64 instructions, and how many times as many plain integers take; bytes"
+    )
     table = _table(title, "operation", *columns)
     table.columns[0].no_wrap = True
     for backend, found in crypto.items():
@@ -94,18 +97,28 @@ def _crypto(crypto: dict[str, Any]) -> Table:
 _CRYPTO_KEYS = (
     "cycles_cortex_m0plus",
     "cycles_native_emulated",
+    "cycles_native_cortex_m33_modelled",
     "instructions_x64",
+    "bigint_instructions_x64_per_own",
     "garbage_bytes",
 )
 
 
 def _kept(crypto: dict[str, Any]) -> Table:
-    table = _table("what the cryptography takes, in bytes", "backend", "RAM, x64 VM", ".mpy, x64")
+    """Of the curve on boards, by a model; hashing included on x64, where it is measured."""
+    parts = ("native", "bytecode", "constants", "buffers", "objects")
+    columns = (".mpy", "RAM", "frozen, at most", *parts)
+    table = _table("what the cryptography keeps, in bytes", "backend", *columns)
     for backend, found in crypto.items():
         if "ram_bytes_x64" in found:
-            table.add_row(
-                backend, _number(found["ram_bytes_x64"]), _number(found["mpy_bytes_x64"])
-            )
+            kept = (found["mpy_bytes_x64"], found["ram_bytes_x64"])
+            table.add_row(f"{backend} x64", *map(_number, kept))
+        for key in found:
+            if key.endswith("_modelled") and key.startswith("ram_bytes_"):
+                arch = key.removeprefix("ram_bytes_").removesuffix("_modelled")
+                sizes = [found[key], found[f"{key}_frozen"]]
+                sizes += [found[f"ram_bytes_{arch}_{part}"] for part in parts]
+                table.add_row(f"{backend} {arch}", "", *map(_number, sizes))
     return table
 
 

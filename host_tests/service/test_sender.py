@@ -19,7 +19,7 @@ TARGET = bytes([9] * 20)
 async def wallet(chain, tmp_path):
     """A sender with a store of its own; its blocks are mined by hand."""
     kit.write_wallet(tmp_path)
-    found = kit.document(chain, (), chain={"bump_after": 0.6, "confirmations": 2})
+    found = kit.document(chain, (), chain={"bump_after": 1.5, "confirmations": 2})
     config = kit.parse(found, tmp_path)
     store = Store(tmp_path / "store.sqlite")
     await store.open({})
@@ -37,6 +37,11 @@ def received(chain):
     return chain.web3.eth.get_balance(chain.web3.to_checksum_address(TARGET))
 
 
+async def pending(chain, count):
+    """So many transactions wait for a block."""
+    await kit.until(lambda: chain.node.rpc("txpool_status")["pending"] == hex(count))
+
+
 async def ticking(sender, task):
     while not task.done():
         await sender.tick()
@@ -47,10 +52,13 @@ async def ticking(sender, task):
 async def test_rises_the_fee_until_it_is_mined(chain, wallet):
     task = asyncio.create_task(wallet.submit("pay", TARGET, b"", 5))
     ticker = asyncio.create_task(ticking(wallet, task))
-    await asyncio.sleep(0.9)
-    async with wallet.store.read() as tx:
-        attempts = await outbox.attempts(tx, "pay")
-    assert len(attempts) >= 2
+
+    async def attempts_made():
+        async with wallet.store.read() as tx:
+            found = await outbox.attempts(tx, "pay")
+        return found if len(found) >= 2 else None
+
+    attempts = await kit.until(attempts_made)
     assert attempts[-1].max_fee * 10 > attempts[0].max_fee * 11
     chain.node.mine()
     assert await ticker is Outcome.MINED
@@ -64,7 +72,7 @@ async def test_rises_the_fee_until_it_is_mined(chain, wallet):
 
 async def test_same_purpose_twice_at_once(chain, wallet):
     tasks = [asyncio.create_task(wallet.submit("pay", TARGET, b"", 5)) for _ in range(5)]
-    await asyncio.sleep(0.2)
+    await pending(chain, 1)
     chain.node.mine()
     outcomes = [await ticking(wallet, task) for task in tasks]
     assert set(outcomes) <= {Outcome.MINED, Outcome.KNOWN}
@@ -73,7 +81,7 @@ async def test_same_purpose_twice_at_once(chain, wallet):
 
 async def test_many_purposes_at_once(chain, wallet):
     tasks = [asyncio.create_task(wallet.submit(f"pay {i}", TARGET, b"", i)) for i in range(10)]
-    await kit.until(lambda: chain.node.rpc("txpool_status")["pending"] == hex(10))
+    await pending(chain, 10)
     chain.node.mine()
     for task in tasks:
         assert await ticking(wallet, task) is Outcome.MINED
@@ -83,7 +91,7 @@ async def test_many_purposes_at_once(chain, wallet):
 async def test_nonce_used_elsewhere(chain, wallet):
     """The same key used by another program: the job is given up, not sent twice."""
     task = asyncio.create_task(wallet.submit("pay", TARGET, b"", 5))
-    await asyncio.sleep(0.1)
+    await pending(chain, 1)
     chain.node.rpc("anvil_dropAllTransactions")
     chain.web3.eth.send_transaction(
         {
@@ -107,7 +115,7 @@ async def test_reorganised_out_of_its_block(chain, wallet):
     """It is sent again, with the same nonce and hash."""
     before = chain.node.snapshot()
     task = asyncio.create_task(wallet.submit("pay", TARGET, b"", 5))
-    await asyncio.sleep(0.1)
+    await pending(chain, 1)
     chain.node.mine()
     assert await ticking(wallet, task) is Outcome.MINED
     chain.node.revert(before)

@@ -78,10 +78,8 @@ class Funder:
                 deposit for deposit in await funding.deposits(tx, channel.id) if not deposit.done
             ]
 
-    async def _holdings(
-        self, channel: Channel, asset: int, participant: int, at: int | str
-    ) -> int:
-        if isinstance(at, int) and at < 0:
+    async def _holdings(self, channel: Channel, asset: int, participant: int, at: int) -> int:
+        if at < 0:
             return 0
         holder = channel.held.state.allocation.assets[asset].holder
         address = channel.params.participants[participant]
@@ -107,7 +105,10 @@ class Funder:
             running = await outbox.find(tx, deposit.job)
         amount = deposit.amount
         if running is None:
-            amount -= await self._holdings(channel, deposit.asset, deposit.participant, "latest")
+            # In a block that is no older than the look at the outbox: a deposit that was made and
+            # forgotten meanwhile is in it.
+            now = (await self._chain.head()).number
+            amount -= await self._holdings(channel, deposit.asset, deposit.participant, now)
         if amount <= 0:
             async with self._store.write() as tx:
                 await funding.done(tx, deposit.job)

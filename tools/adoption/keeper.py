@@ -22,6 +22,9 @@ from adoption.withdrawer import Withdrawer
 log = structlog.get_logger(__name__)
 
 
+_LOOKS = 4  # at each open channel within its challenge duration
+
+
 class Keeper:
     """`visit` does what is to be done now for a channel and says when to look again."""
 
@@ -44,10 +47,15 @@ class Keeper:
             members = await channels.members(tx, ident)
         if channel is None:
             return Due()
+        # Everything is asked as of one block, so that no two answers are of different times, and
+        # a node that does not have that block says so.
         head = await self._chain.head()
         due = Due(seen=head.number)
-        dispute = await self._chain.dispute(ident)
-        await self._remember_holdings(channel, members)
+        if not channel.closed:
+            # Even if an event is missed there are several looks within a challenge period.
+            due.by(head.timestamp + channel.params.challenge_duration // _LOOKS)
+        dispute = await self._chain.dispute(ident, head.number)
+        await self._remember_holdings(channel, members, head)
         content = await self._note(channel, members, dispute, head, due)
         if channel.funding == FUNDING_RUNNING:
             if dispute is not None and dispute.phase == CONCLUDED:
@@ -66,16 +74,18 @@ class Keeper:
         elif decision.step is Step.LEARN and dispute is not None:
             await self._learn(channel, members, dispute, head, due)
         elif decision.step is Step.REST:
-            await self._close_if_void(channel, members)
+            await self._close_if_void(channel, head)
         else:
             await self._act(channel, members, dispute, decision.step, content, due)
         return due
 
     # -- what the chain says ----------------------------------------------------------------------
 
-    async def _remember_holdings(self, channel: Channel, members: list[Member]) -> None:
+    async def _remember_holdings(
+        self, channel: Channel, members: list[Member], head: Block
+    ) -> None:
         for member in members:
-            amounts = await self._withdrawer.holdings(channel, member, "latest")
+            amounts = await self._withdrawer.holdings(channel, member, head.number)
             async with self._store.write() as tx:
                 await channels.set_holdings(tx, channel.id, member.participant, amounts)
                 if any(amounts) and member.withdrawn:  # a late deposit, or a reorganisation
@@ -235,13 +245,13 @@ class Keeper:
                 await channels.set_fields(tx, channel.id, closed=True)
             self._refuted.pop(channel.id, None)
 
-    async def _close_if_void(self, channel: Channel, members: list[Member]) -> None:
+    async def _close_if_void(self, channel: Channel, head: Block) -> None:
         """A channel whose funding failed before anything was deposited needs no watching."""
         if channel.funding != FUNDING_FAILED or channel.closed:
             return
         for asset in channel.held.state.allocation.assets:
             for address in channel.params.participants:
-                if await self._chain.holdings(asset.holder, channel.id, address):
+                if await self._chain.holdings(asset.holder, channel.id, address, head.number):
                     return
         async with self._store.write() as tx:
             await channels.set_fields(tx, channel.id, closed=True)

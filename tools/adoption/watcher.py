@@ -8,7 +8,7 @@ import contextlib
 import structlog
 
 from adoption.chain import Block, Chain, ChainError, Reverted
-from adoption.chain.rpc import UPDATE_TOPIC
+from adoption.chain.rpc import UPDATE_TOPIC, Event
 from adoption.chain.sender import Sender
 from adoption.config import Config
 from adoption.keeper import Keeper
@@ -19,6 +19,7 @@ log = structlog.get_logger(__name__)
 
 _VISITS = 8  # channels that are looked after at the same time
 _LONGEST_PAUSE = 60.0
+_NEAR = 32  # blocks before the head whose events are read block by block
 
 
 class Watcher:
@@ -38,6 +39,7 @@ class Watcher:
         self._again: set[bytes] = set()  # woken while being visited
         self._room = asyncio.Semaphore(_VISITS)
         self._head: Block | None = None
+        self._range = config.chain.log_range
 
     def wake(self, channel: bytes) -> None:
         """Look at a channel now, or again if it is being looked at."""
@@ -52,6 +54,9 @@ class Watcher:
         """Catch up from the stored cursor, then follow the chain for ever."""
         async with self._store.read() as tx:
             known = await channels.open_ids(tx)
+            seen = await blocks.newest(tx)
+        if seen:  # what a node that lags says at the start is not believed either
+            self._chain.newest = max(self._chain.newest, seen[0][0])
         for channel in known:
             self.wake(channel)
         log.info("watching", channels=len(known))
@@ -63,18 +68,18 @@ class Watcher:
                     failures = 0
                 except (ChainError, Reverted) as error:
                     failures += 1
-                    log.warning("the chain cannot be reached", error=str(error))
+                    log.warning("the chain cannot be followed", error=str(error))
                 except Exception:
                     failures += 1
                     log.exception("following the chain failed")
-                await asyncio.sleep(_pause(self._config.chain.poll_interval, failures))
+                await asyncio.sleep(self._pause(failures))
         finally:
             await self._stop()
 
     async def poll(self) -> None:
         """See what is new on the chain."""
         await self._sender.tick()
-        head = await self._chain.head()
+        head = await self._chain.latest()
         if head != self._head:
             for channel in await self._follow(head):
                 self.wake(channel)
@@ -107,10 +112,16 @@ class Watcher:
     def _failed(self, channel: bytes, reason: str) -> Due:
         """Try again, later and later."""
         failures = self._failures[channel] = self._failures.get(channel, 0) + 1
-        pause = _pause(self._config.chain.poll_interval, failures)
+        pause = self._pause(failures)
         log.warning("will try again", channel=channel.hex(), reason=reason, seconds=pause)
         asyncio.get_running_loop().call_later(pause, self._retry, channel)
         return Due()
+
+    def _pause(self, failures: int) -> float:
+        """Seconds until the next try: there must be several within a challenge period."""
+        interval = self._config.chain.poll_interval
+        longest = min(_LONGEST_PAUSE, self._config.policy.min_challenge_duration / 8)
+        return min(max(interval, longest), interval * 2.0 ** min(failures, 16))
 
     def _retry(self, channel: bytes) -> None:
         self.wake(channel)
@@ -139,40 +150,51 @@ class Watcher:
             await self._advance(head.number, head.hash)
             return set(everything)
         touched: set[bytes] = set()
-        cursor = await self._common_block(seen)
+        cursor = await self._common_block(seen, head)
         if cursor != seen[0][0]:
             log.warning("reorganisation", depth=seen[0][0] - cursor)
             touched.update(everything)
+            async with self._store.write() as tx:
+                await blocks.rewind(tx, cursor + 1)
+            self._chain.newest = head.number
         first = cursor + 1
         while first <= head.number:
-            last = min(head.number, first + self._config.chain.log_range - 1)
-            touched |= await self._touched(first, last)
+            near = head.number - first < _NEAR
+            last = first if near else min(head.number - _NEAR, first + self._range - 1)
             block = head if last == head.number else await self._chain.block(last)
             if block is None:
                 raise ChainError("blocks vanish while they are read")
+            # By its hash a block is read, or missed; a range of blocks may be read in part.
+            events = self._chain.events_of(block) if near else self._chain.events(first, last)
+            touched |= await self._touched(await events)
             await self._advance(block.number, block.hash)
             first = last + 1
         return touched
 
-    async def _common_block(self, seen: list[tuple[int, bytes]]) -> int:
-        """The newest block that was seen and is still the chain's; forgets those after it."""
+    async def _common_block(self, seen: list[tuple[int, bytes]], head: Block) -> int:
+        """The newest block that was seen and is still the chain's. Raises ChainError when the
+        node lags: it has what was seen up to its head, but no more."""
+        replaced = False
         for number, block_hash in seen:
-            block = await self._chain.block(number)
-            if block is not None and block.hash == block_hash:
-                break
-            async with self._store.write() as tx:
-                await blocks.rewind(tx, number)
-        else:
-            return seen[-1][0] - 1
-        return number
+            if number > head.number:
+                continue
+            block = head if number == head.number else await self._chain.block(number)
+            if block is None:
+                raise ChainError(f"the node misses block {number} and is at {head.number}")
+            if block.hash == block_hash:
+                if number < seen[0][0] and not replaced:
+                    behind = seen[0][0] - head.number
+                    raise ChainError(f"the node lags: it is {behind} blocks behind")
+                return number
+            replaced = True
+        return seen[-1][0] - 1
 
     async def _advance(self, number: int, block_hash: bytes) -> None:
         async with self._store.write() as tx:
             await blocks.advance(tx, number, block_hash)
 
-    async def _touched(self, first: int, last: int) -> set[bytes]:
+    async def _touched(self, events: list[Event]) -> set[bytes]:
         touched = set()
-        events = await self._chain.events(first, last)
         async with self._store.read() as tx:
             for event in events:
                 if event.topic == UPDATE_TOPIC:
@@ -183,7 +205,3 @@ class Watcher:
                     if found is not None:
                         touched.add(found)
         return touched
-
-
-def _pause(interval: float, failures: int) -> float:
-    return min(max(interval, _LONGEST_PAUSE), interval * 2.0 ** min(failures, 16))

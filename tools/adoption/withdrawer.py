@@ -31,8 +31,8 @@ class Withdrawer:
         self._store = store
         self._hub = hub
 
-    async def holdings(self, channel: Channel, member: Member, at: int | str) -> list[int]:
-        """What waits for a member, per asset."""
+    async def holdings(self, channel: Channel, member: Member, at: int) -> list[int]:
+        """What waits for a member in block `at`, per asset."""
         found = []
         for asset in channel.held.state.allocation.assets:
             address = channel.params.participants[member.participant]
@@ -50,7 +50,7 @@ class Withdrawer:
         """One look at a concluded channel. True if nothing is left for any member."""
         nothing_left = True
         for member in members:
-            amounts = await self.holdings(channel, member, "latest")
+            amounts = await self.holdings(channel, member, head.number)
             if any(amounts):
                 nothing_left = False
                 await self._withdraw(channel, member, amounts, dispute, head, due)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from web3.exceptions import (
     Web3Exception,
 )
 from web3.middleware import ExtraDataToPOAMiddleware
+from web3.types import RPCEndpoint, RPCResponse
 
 from adoption import encoding
 from adoption.config import Config
@@ -37,9 +39,17 @@ WITHDRAWN_TOPIC = encoding.keccak(b"Withdrawn(bytes32,uint256,address)")
 
 MAX_ALLOWANCE = 2**256 - 1
 
+_TRIES = 4  # of a question that a node answers with an error: behind an address may be several
+_PAUSE = 0.05  # seconds before the second try, doubled for each further one
+_REVERTED = 3  # the code of an error that is an answer: the contract refuses
+
 
 class ChainError(Exception):
     """The node cannot be reached, or answers with an error; worth trying again."""
+
+
+class _NoContract(ChainError):
+    """No contract of that kind is at the address."""
 
 
 class Reverted(Exception):
@@ -85,8 +95,12 @@ def rpc_errors() -> Iterator[None]:
         yield
     except ContractLogicError as error:
         raise Reverted(str(error.message or error)) from error
+    except BadFunctionCallOutput as error:
+        raise _NoContract(f"{type(error).__name__}: {error}") from error
     except (Web3Exception, aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
         raise ChainError(f"{type(error).__name__}: {error}") from error
+    except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
+        raise ChainError(f"the node's answer makes no sense: {error!r}") from error
 
 
 async def _ask(answer: Awaitable[T]) -> T:
@@ -94,15 +108,36 @@ async def _ask(answer: Awaitable[T]) -> T:
         return await answer
 
 
-async def _past(call: Any, at: int | str) -> Any:
-    """Ask a contract at a block; None for a past block in which it did not exist yet."""
-    with rpc_errors():
-        try:
-            return await call.call(block_identifier=_at(at))
-        except BadFunctionCallOutput:
-            if isinstance(at, int):
-                return None
-            raise
+class _Provider(AsyncHTTPProvider):
+    """Asks again when an answer is an error or nonsense.
+
+    Behind one address there may be several nodes, some of which lag: they do not know a block that
+    another one told about. The next try is likely to reach another one.
+    """
+
+    async def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        pause = _PAUSE
+        for _ in range(_TRIES - 1):
+            try:
+                answer = await super().make_request(method, params)
+                if not _is_odd(method, params, answer):
+                    return answer
+            except (aiohttp.ClientPayloadError, aiohttp.ClientResponseError, ValueError):
+                pass
+            await asyncio.sleep(pause)
+            pause *= 2
+        return await super().make_request(method, params)
+
+
+def _is_odd(method: str, params: Any, answer: Any) -> bool:
+    """Whether another node may answer better."""
+    if not isinstance(answer, dict) or method == "eth_sendRawTransaction":
+        return method != "eth_sendRawTransaction"
+    error = answer.get("error")
+    if error:
+        return not isinstance(error, dict) or error.get("code") != _REVERTED
+    by_number = method == "eth_getBlockByNumber" and str(params[0]).startswith("0x")
+    return by_number and answer.get("result") is None
 
 
 def _abi(name: str, generation: int) -> Any:
@@ -119,11 +154,12 @@ class Chain:
         self.config = config
         self._generation = config.chain.generation
         timeout = aiohttp.ClientTimeout(total=config.chain.request_timeout)
-        provider = AsyncHTTPProvider(
+        provider = _Provider(
             config.chain.rpc,
             request_kwargs={"timeout": timeout},
             exception_retry_configuration=None,
         )
+        self.newest = -1  # number of the newest block that was seen, see head()
         self.web3 = AsyncWeb3(provider)
         # Proof-of-authority chains put more into a block's extra data than web3 accepts.
         self.web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
@@ -145,7 +181,8 @@ class Chain:
     async def check(self) -> None:
         """Does the configuration fit the chain? Raises WrongChain with what does not."""
         chain = self.config.chain
-        found = await _ask(self.web3.eth.chain_id)
+        with rpc_errors():
+            found = int(await self.web3.eth.chain_id)
         if found != chain.chain_id:
             raise WrongChain(
                 f"the node is on chain {found}, the configuration says {chain.chain_id}"
@@ -158,6 +195,8 @@ class Chain:
                 owner = await _ask(holder.functions.adjudicator().call())
                 token = (await _ask(holder.functions.token().call())) if asset.token else None
             except (ChainError, Reverted) as error:
+                if not isinstance(error, Reverted | _NoContract):
+                    raise
                 raise WrongChain(f"asset {asset.name}: no asset holder answers there") from error
             if owner != to_checksum_address(chain.adjudicator):
                 raise WrongChain(f"asset {asset.name}: its holder obeys another adjudicator")
@@ -179,12 +218,25 @@ class Chain:
 
     # -- reads ------------------------------------------------------------------------------------
 
-    async def head(self) -> Block:
-        """The latest block."""
+    async def latest(self) -> Block:
+        """The node's latest block, even if others were seen that are newer."""
         found = await self.block("latest")
         if found is None:
             raise ChainError("the node has no latest block")
+        self.newest = max(self.newest, found.number)
         return found
+
+    async def head(self) -> Block:
+        """The latest block, never one before the newest that was seen: what follows from it rests
+        on nothing old. Raises ChainError when the node lags."""
+        for _ in range(_TRIES):
+            found = await self.latest()
+            if found.number >= self.newest:
+                return found
+            await asyncio.sleep(_PAUSE)
+        raise ChainError(
+            f"the node lags: it is at block {found.number}, {self.newest} was there already"
+        )
 
     async def block(self, number: int | str) -> Block | None:
         """A block, or None if the chain does not have it (any longer)."""
@@ -195,27 +247,38 @@ class Chain:
                 if type(error).__name__ == "BlockNotFound":
                     return None
                 raise
-        return Block(int(raw["number"]), bytes(raw["hash"]), int(raw["timestamp"]))
+            return Block(int(raw["number"]), bytes(raw["hash"]), int(raw["timestamp"]))
 
-    async def dispute(self, channel: bytes, at: int | str = "latest") -> Dispute | None:
-        """What is registered for a channel, or None."""
-        raw = await _past(self.adjudicator.functions.disputes(channel), at)
+    async def dispute(self, channel: bytes, at: int) -> Dispute | None:
+        """What is registered for a channel in block `at`, or None."""
+        raw = await self._past(self.adjudicator.functions.disputes(channel), at)
         if raw is None:
             return None
-        if self._generation == 1:
-            timeout, duration, version, has_app, phase, state_hash = raw
-        else:
-            timeout, duration, version, phase, state_hash, has_app = raw
-        if not any(state_hash):
-            return None
-        return Dispute(phase, version, bytes(state_hash), timeout, duration, has_app)
+        with rpc_errors():
+            if self._generation == 1:
+                timeout, duration, version, has_app, phase, state_hash = raw
+            else:
+                timeout, duration, version, phase, state_hash, has_app = raw
+            if not any(state_hash):
+                return None
+            return Dispute(phase, version, bytes(state_hash), timeout, duration, has_app)
 
-    async def holdings(
-        self, holder: bytes, channel: bytes, participant: bytes, at: int | str = "latest"
-    ) -> int:
-        """What an asset holder holds for a participant of a channel."""
+    async def holdings(self, holder: bytes, channel: bytes, participant: bytes, at: int) -> int:
+        """What an asset holder holds for a participant of a channel in block `at`."""
         call = self.holders[holder].functions.holdings(encoding.funding_id(channel, participant))
-        return int(await _past(call, at) or 0)
+        found = await self._past(call, at)
+        with rpc_errors():
+            return int(found or 0)
+
+    async def _past(self, call: Any, at: int) -> Any:
+        """Ask a contract at a block; None for a past block in which it did not exist yet."""
+        with rpc_errors():
+            try:
+                return await call.call(block_identifier=_at(at))
+            except BadFunctionCallOutput:
+                if at < self.newest:
+                    return None
+                raise
 
     async def allowance(self, token: bytes, owner: bytes, spender: bytes) -> int:
         """How many tokens `spender` may take from `owner`."""
@@ -231,7 +294,17 @@ class Chain:
         return int(await _ask(self._contract(token, "ERC20").functions.balanceOf(address).call()))
 
     async def events(self, first: int, last: int, channel: bytes | None = None) -> list[Event]:
-        """The events of these blocks, oldest first; with `channel`, its ChannelUpdates only."""
+        """The events of these blocks, oldest first; with `channel`, its ChannelUpdates only.
+
+        A node that lags leaves out the blocks that it lacks, without an error.
+        """
+        return await self._events({"fromBlock": hex(first), "toBlock": hex(last)}, channel)
+
+    async def events_of(self, block: Block) -> list[Event]:
+        """The events of one block. Raises ChainError when the node does not have that block."""
+        return await self._events({"blockHash": "0x" + block.hash.hex()})
+
+    async def _events(self, blocks: dict[str, str], channel: bytes | None = None) -> list[Event]:
         addresses: list[ChecksumAddress] = [self.adjudicator.address]
         topics: list[Any] = [[UPDATE_TOPIC, DEPOSITED_TOPIC, WITHDRAWN_TOPIC]]
         if channel is None:
@@ -239,22 +312,22 @@ class Chain:
         else:
             topics = [UPDATE_TOPIC, channel]
         query = {
-            "fromBlock": hex(first),
-            "toBlock": hex(last),
+            **blocks,
             "address": addresses,
             "topics": [_hex_topics(topic) for topic in topics],
         }
         logs = await _ask(self.web3.eth.get_logs(query))  # type: ignore[arg-type]
-        return [
-            Event(
-                bytes(log["topics"][0]),
-                bytes(log["topics"][1]),
-                int(log["blockNumber"]),
-                bytes(log["transactionHash"]),
-            )
-            for log in logs
-            if len(log["topics"]) >= 2
-        ]
+        with rpc_errors():
+            return [
+                Event(
+                    bytes(log["topics"][0]),
+                    bytes(log["topics"][1]),
+                    int(log["blockNumber"]),
+                    bytes(log["transactionHash"]),
+                )
+                for log in logs
+                if len(log["topics"]) >= 2
+            ]
 
     async def call_data(self, transaction: bytes) -> bytes:
         """The call data of a transaction; empty if the node does not have it."""
@@ -263,7 +336,7 @@ class Chain:
                 found = await self.web3.eth.get_transaction(HexBytes(transaction))
             except TransactionNotFound:
                 return b""
-        return bytes(found["input"])
+            return bytes(found["input"])
 
     # -- call data --------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import structlog
 from eth_account import Account
+from eth_typing import BlockNumber
 from eth_utils import to_checksum_address
 from hexbytes import HexBytes
 from web3.exceptions import TransactionNotFound, Web3RPCError
@@ -92,9 +93,8 @@ class Sender:
                 jobs = await outbox.jobs(tx)
             if not jobs:
                 return
-            head = await self._chain.head()
-            with rpc_errors():
-                used = await self._chain.web3.eth.get_transaction_count(self._checksum)
+            head = await self._chain.latest()
+            used = await self._used(head)
             for job in jobs:
                 await self._look_after(job, head, used)
             self._resumed = True
@@ -103,7 +103,18 @@ class Sender:
     def _checksum(self) -> Any:
         return to_checksum_address(self._key.address)
 
+    async def _used(self, head: Block) -> int:
+        """How many nonces are used up in this block. In this very block: when one is missed, a
+        look at the state of a later one shows what was done with it."""
+        with rpc_errors():
+            return int(
+                await self._chain.web3.eth.get_transaction_count(
+                    self._checksum, block_identifier=BlockNumber(head.number)
+                )
+            )
+
     async def _estimate(self, target: bytes, data: bytes, value: int) -> int:
+        head = await self._chain.head()
         transaction: TxParams = {
             "from": self._checksum,
             "to": to_checksum_address(target),
@@ -111,15 +122,14 @@ class Sender:
             "value": value,  # type: ignore[typeddict-item]
         }
         with rpc_errors():
-            gas = await self._chain.web3.eth.estimate_gas(transaction)
-        return int(gas) * 13 // 10
+            gas = await self._chain.web3.eth.estimate_gas(transaction, BlockNumber(head.number))
+            return int(gas) * 13 // 10
 
     async def _start(
         self, key: str, target: bytes, data: bytes, value: int, gas: int
     ) -> outbox.Job:
         """Sign, store, send. Under the lock: nonces are given out one by one."""
-        with rpc_errors():
-            nonce = int(await self._chain.web3.eth.get_transaction_count(self._checksum))
+        nonce = await self._used(await self._chain.head())
         async with self._store.read() as tx:
             taken = [job.nonce for job in await outbox.jobs(tx)]
         nonce = max([nonce, *(number + 1 for number in taken)])
@@ -141,9 +151,9 @@ class Sender:
         with rpc_errors():
             block = await self._chain.web3.eth.get_block("latest")
             priority = int(await self._chain.web3.eth.max_priority_fee)
-        most = int(self._limits.max_fee_gwei * _GWEI)
-        fee = min(most, 2 * int(block.get("baseFeePerGas", 0)) + priority)
-        return fee, min(priority, fee)
+            most = int(self._limits.max_fee_gwei * _GWEI)
+            fee = min(most, 2 * int(block.get("baseFeePerGas", 0)) + priority)
+            return fee, min(priority, fee)
 
     def _sign(self, job: outbox.Job, max_fee: int, priority_fee: int) -> outbox.Attempt:
         transaction = {
@@ -183,7 +193,7 @@ class Sender:
         receipt = await self._receipt(attempts)
         if receipt is not None:
             self._missing.pop(job.key, None)
-            await self._mined(job, int(receipt["blockNumber"]), receipt["status"] == 1, head)
+            await self._mined(job, *receipt, head)
         elif job.mined_block is not None:
             log.warning("a reorganisation dropped a transaction", job=job.key)
             async with self._store.write() as tx:
@@ -200,13 +210,15 @@ class Sender:
         elif used <= job.nonce and time.time() - attempts[-1].sent_at > self._limits.bump_after:
             await self._raise_fee(job, attempts[-1])
 
-    async def _receipt(self, attempts: list[outbox.Attempt]) -> Any:
+    async def _receipt(self, attempts: list[outbox.Attempt]) -> tuple[int, bool] | None:
+        """(block, whether it succeeded) of the attempt that is in a block, or None."""
         for attempt in reversed(attempts):
             with rpc_errors():
                 try:
-                    return await self._chain.web3.eth.get_transaction_receipt(
+                    found = await self._chain.web3.eth.get_transaction_receipt(
                         HexBytes(attempt.hash)
                     )
+                    return int(found["blockNumber"]), int(found["status"]) == 1
                 except TransactionNotFound:
                     continue
         return None

@@ -2,7 +2,8 @@
 
 "store" before a transaction is stored, "send" when it is stored but not sent, "sent" when it is
 sent but nothing is known about it, "mined" when its receipt is there but not stored, "watched"
-when a request is durable but not answered; each at the how-maniest time. "never" lives on.
+when a request is durable but not answered, "prune" when a channel is being pruned, "migrate" when
+the store is being brought to a newer schema; each at the how-maniest time. "never" lives on.
 """
 
 import os
@@ -14,7 +15,7 @@ from typing import Any
 from adoption import cli
 from adoption.chain.sender import Sender
 from adoption.handlers import Handlers
-from adoption.store import outbox
+from adoption.store import migrations, outbox, settled
 
 
 def die(left: list[int]) -> None:
@@ -60,4 +61,8 @@ def serve(path: str, log: str, moment: str, count: int) -> None:
         before(outbox, "mined", left)
     elif moment == "watched":
         after(Handlers, "_watch", left)
+    elif moment == "prune":
+        after(settled, "clear", left)
+    elif moment == "migrate":
+        after(migrations, "run", left)
     cli.serve(Path(path), log_json=True, verbose=True)

@@ -217,7 +217,7 @@ async def test_it_errs(chain, proxy, desk, first):
 @pytest.mark.parametrize("fault", [node.error, node.another_type, node.cut_short])
 async def test_it_errs_at_the_start(chain, proxy, start, cars, fault):
     """Then the service waits for it."""
-    proxy.faults = itertools.chain([fault] * 5, itertools.repeat(None))
+    proxy.faults = itertools.chain([fault] * 3, itertools.repeat(None))
     service = await start(cars[1], chain={"rpc": proxy.url})
     await cars[1].dial(port(service))
 

@@ -140,6 +140,8 @@ class PolicySection(_Section):
     egoistic: Literal["responder", "always", "never"] = "responder"
     # How long money waits for an authorization that fits exactly before a smaller one is used.
     authorization_wait: Annotated[float, Field(ge=0)] = 600.0
+    # How long everything is kept about a channel that is paid out.
+    keep_settled: Annotated[float, Field(ge=0)] = 30 * 86400.0
 
     @model_validator(mode="after")
     def _ordered(self) -> PolicySection:

@@ -14,7 +14,7 @@ from adoption import requests, verify
 from adoption.config import Config
 from adoption.keys import Key
 from adoption.requests import News
-from adoption.store import Store, channels, devices, funding
+from adoption.store import Store, channels, devices, funding, settled
 from adoption.store.channels import Channel, Signed
 from adoption.store.tables import FUNDING_DONE, FUNDING_RUNNING
 from adoption.verify import Refused
@@ -80,6 +80,7 @@ class Handlers:
         )
         offered = Signed(request.state, hashed, tuple(request.sigs))
         async with self._accusing(offered), self._store.write() as tx:
+            await self._check_not_settled(tx, ident)
             known = await channels.get(tx, ident)
             news = requests.judge_state(known, offered)
             await self._check_auths(tx, known, offered, request, device)
@@ -116,6 +117,7 @@ class Handlers:
             return verify.check_channel(self._config, request.params), request.params
         ident = bytes(request.state.id)
         async with self._store.read() as tx:
+            await self._check_not_settled(tx, ident)
             known = await channels.get(tx, ident)
         if known is None:
             raise Refused(
@@ -167,6 +169,7 @@ class Handlers:
         verify.check_agreement(state, agreement)
         offered = Signed(state, hashed, tuple(request.sigs))
         async with self._accusing(offered), self._store.write() as tx:
+            await self._check_not_settled(tx, ident)
             known = await channels.get(tx, ident)
             planned = any(
                 deposit.participant == request.participant
@@ -230,6 +233,11 @@ class Handlers:
         self, device: bytes, request: sm.StatusRequest
     ) -> AsyncIterator[sm.Status | sm.Ack]:
         async with self._store.read() as tx:
+            over = await _settled(tx, request.channel_id, device)
+        if over is not None:
+            yield requests.settled_status(request.request, over)
+            return
+        async with self._store.read() as tx:
             if request.channel_id:
                 mine = [await _membership(tx, request.channel_id, device)]
             else:
@@ -245,6 +253,14 @@ class Handlers:
             yield sm.Ack(request.request)
 
     # -- helpers ----------------------------------------------------------------------------------
+
+    async def _check_not_settled(self, tx: AsyncConnection, ident: bytes) -> None:
+        over = await settled.get(tx, ident)
+        if over is not None:
+            raise Refused(
+                sm.ERROR_OUTDATED,
+                f"the channel was settled and paid out, version {over.version} was the newest",
+            )
 
     async def _check_room(self, tx: AsyncConnection, device: bytes) -> None:
         limit = self._config.limits.channels_per_device
@@ -276,11 +292,20 @@ async def _existing(tx: AsyncConnection, ident: bytes) -> Channel:
     return found
 
 
+async def _settled(tx: AsyncConnection, ident: bytes, device: bytes) -> settled.Settled | None:
+    """What is left of a channel of the device that was paid out and pruned, or None."""
+    if ident and await settled.participant(tx, ident, device) is not None:
+        return await settled.get(tx, ident)
+    return None
+
+
 async def _membership(tx: AsyncConnection, ident: bytes, device: bytes) -> channels.Member:
     """The device's part in the channel. Raises Refused."""
     for member in await channels.members(tx, ident):
         if member.device == device:
             return member
-    if await channels.get(tx, ident) is None:
+    if await _settled(tx, ident, device) is not None:
+        raise Refused(sm.ERROR_OUTDATED, "the channel was settled and paid out")
+    if await channels.get(tx, ident) is None and await settled.get(tx, ident) is None:
         raise Refused(sm.ERROR_UNKNOWN_CHANNEL, "unknown channel: have its state watched first")
     raise Refused(sm.ERROR_NOT_ALLOWED, "not a channel of this device")

@@ -242,7 +242,7 @@ class Keeper:
     async def _close(self, channel: Channel, due: Due) -> None:
         if not due.now and not due.next_block and not channel.closed:
             async with self._store.write() as tx:
-                await channels.set_fields(tx, channel.id, closed=True)
+                await channels.close(tx, channel.id)
             self._refuted.pop(channel.id, None)
 
     async def _close_if_void(self, channel: Channel, head: Block) -> None:
@@ -254,7 +254,7 @@ class Keeper:
                 if await self._chain.holdings(asset.holder, channel.id, address, head.number):
                     return
         async with self._store.write() as tx:
-            await channels.set_fields(tx, channel.id, closed=True)
+            await channels.close(tx, channel.id)
 
 
 def _fully_signed(channel: Channel, signed: Signed, generation: int) -> bool:

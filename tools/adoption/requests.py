@@ -12,6 +12,7 @@ from perun.wire import service_messages as sm
 from adoption.chain import CONCLUDED
 from adoption.store.channels import Channel, Member, Signed
 from adoption.store.devices import Budget
+from adoption.store.settled import Settled
 from adoption.store.tables import FUNDING_DONE, FUNDING_FAILED, FUNDING_RUNNING
 from adoption.verify import Refused
 
@@ -146,4 +147,20 @@ def status(
         0 if chain is None or chain.phase == CONCLUDED else chain.timeout,
         tuple(holdings.get(asset, 0) for asset in assets),
         -1 if member.authorized is None else member.authorized,
+    )
+
+
+def settled_status(request: int, over: Settled) -> sm.Status:
+    """The same about a channel that was paid out and pruned."""
+    none = (0,) * len(over.payouts or ((),))
+    return sm.Status(
+        request,
+        over.id,
+        over.version,
+        over.hash,
+        sm.STAGE_WITHDRAWN,
+        over.version,
+        0,
+        none,
+        over.version,
     )

@@ -17,6 +17,7 @@ from adoption.hub import Hub
 from adoption.keeper import Keeper
 from adoption.listeners import Listeners
 from adoption.links import Link
+from adoption.pruner import Pruner
 from adoption.session import Session
 from adoption.perun_rs.server import Server
 from adoption.store import Store, devices
@@ -40,6 +41,7 @@ class Service:
         self.hub = Hub(config.limits.requests_per_second, config.limits.request_burst)
         self.sender = Sender(self.chain, self.store, funder)
         keeper = Keeper(config, self.chain, self.sender, self.store, self.hub)
+        self.pruner = Pruner(config, self.store)
         self.watcher = Watcher(config, self.chain, self.sender, self.store, keeper)
         self.handlers = Handlers(config, self.store, self.identity, self.watcher.wake)
         self.bridge = Exchange(config.bridge) if config.bridge else None
@@ -72,7 +74,12 @@ class Service:
                 wallet=to_checksum_address(self.sender.address),
             )
             self.ready.set()
-            await self.watcher.run()
+            pruning = asyncio.create_task(self.pruner.run())
+            try:
+                await self.watcher.run()
+            finally:
+                pruning.cancel()
+                await asyncio.wait([pruning])
         finally:
             await self.listeners.stop()
             for other in (self.bridge, self.perun_rs):

@@ -7,7 +7,7 @@ from typing import Any
 
 from eth_utils import to_checksum_address
 from perun.wire import service_messages as sm
-from sqlalchemy import Connection, create_engine, select
+from sqlalchemy import Connection, create_engine, func, select
 
 from adoption import requests
 from adoption.store import channels, tables
@@ -29,7 +29,8 @@ def read(database: Path) -> dict[str, Any]:
     {"block": cursor, "devices": [{"address", "name", "enabled", "budgets"}],
      "channels": [{"id", "version", "final", "balances", "funding", "registered", "timeout",
                    "closed", "evidence", "members": [{"device", "participant", "stage",
-                   "authorized", "holdings", "needs_authorization"}]}]}
+                   "authorized", "holdings", "needs_authorization"}]}],
+     "settled": number of the channels that were paid out and pruned}
 
     Reads only; raises FileNotFoundError if there is no store.
     """
@@ -44,6 +45,7 @@ def read(database: Path) -> dict[str, Any]:
                 ),
                 "devices": _devices(connection),
                 "channels": _channels(connection),
+                "settled": connection.scalar(select(func.count()).select_from(tables.settled)),
             }
     finally:
         engine.dispose()

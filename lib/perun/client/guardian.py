@@ -300,7 +300,11 @@ class Guardian:
             handle.is_watched(handle.state)
         newer = None
         if status.version > handle.version:  # this device was restored from an old backup
-            newer = await session.held(handle.id)
+            try:
+                newer = await session.held(handle.id)
+            except ServiceError:
+                if status.stage != STAGE_WITHDRAWN:  # else it was paid out, and pruned since
+                    raise
         await handle.happened("service_holds", newer)
         await self._apply(handle, status)
         if status.version < handle.version and status.stage < STAGE_CONCLUDED:

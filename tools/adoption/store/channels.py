@@ -112,6 +112,11 @@ async def set_fields(tx: AsyncConnection, ident: bytes, **values: object) -> Non
     await tx.execute(update(channel).where(channel.c.id == ident).values(**values))
 
 
+async def close(tx: AsyncConnection, ident: bytes) -> None:
+    """Nothing is left to do for the channel."""
+    await set_fields(tx, ident, closed=True, closed_at=time.time())
+
+
 async def set_chain(tx: AsyncConnection, ident: bytes, seen: Registration | None) -> None:
     """Remember what the chain says (None: nothing is registered)."""
     values: dict[str, object] = dict.fromkeys(

@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-SCHEMA = 1
+SCHEMA = 2  # store/migrations.py leads from one to the next
 
 metadata = MetaData()
 
@@ -104,6 +104,7 @@ channel = Table(
     Column("deadline", Uint64),  # block time at which funding has failed
     Column("closed", Boolean, nullable=False),  # nothing is left to do
     Column("created_at", Float, nullable=False),
+    Column("closed_at", Float),  # NULL: not closed
 )
 
 FUNDING_NONE, FUNDING_RUNNING, FUNDING_DONE, FUNDING_FAILED = range(4)
@@ -198,6 +199,26 @@ attempt = Table(
     Column("max_fee", Uint256, nullable=False),
     Column("priority_fee", Uint256, nullable=False),
     Column("sent_at", Float, nullable=False),
+)
+
+# What is left of a channel that was paid out and pruned.
+settled = Table(
+    "settled",
+    metadata,
+    Column("id", LargeBinary, primary_key=True),
+    Column("version", Uint64, nullable=False),  # the newest state that was held
+    Column("hash", LargeBinary, nullable=False),
+    Column("participants", Integer, nullable=False),
+    Column("payouts", LargeBinary),  # per asset and participant; NULL: not known
+    Column("closed_at", Float, nullable=False),
+)
+
+settled_member = Table(
+    "settled_member",
+    metadata,
+    Column("channel", LargeBinary, ForeignKey("settled.id"), primary_key=True),
+    Column("participant", Integer, primary_key=True),
+    Column("device", LargeBinary, nullable=False),
 )
 
 # The newest blocks whose events were seen; the highest one is the cursor.

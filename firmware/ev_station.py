@@ -7,7 +7,8 @@ stored, pays for. So the station is never owed anything, and a car risks the sli
 import asyncio
 
 from charger import load as load_charger
-from perun.channel import ACTING, FINAL, FUNDING, INIT_SIGNING, SIGNED, SIGNING, WITHDRAWN_EVENT
+from perun.channel import ACTING, FINAL, FUNDING, INIT_SIGNING, SIGNED, SIGNING, UPDATED
+from perun.channel import WITHDRAWN_EVENT
 from perun.client.handle import ClientError
 from tariff import earned, energy
 
@@ -39,6 +40,8 @@ class App:
         self._channel = None  # the one that is or was charging last
         self._meter_start = 0  # what the meter showed at its beginning
         self._checkpoint = 0  # version that the service can settle without this device
+        # A restored store is behind what the car shows, and that energy was delivered, too.
+        self._catching_up = True
         self._settled = 0  # earned with channels of which the money has arrived
         client.on_proposal = self._judge_proposal
         client.on_update = self._judge_update
@@ -91,6 +94,7 @@ class App:
         return None
 
     def _judge_update(self, channel, state):
+        self._catching_up = False  # a payment of now
         old, new = channel.state.allocation.balances, state.allocation.balances
         gains = [n[channel.index] - o[channel.index] for o, n in zip(old, new)]
         if min(gains) < 0:
@@ -173,7 +177,7 @@ class App:
 
     def _on_event(self, channel, kind, detail):
         self._console.event("channel", id=channel.id[:4], kind=kind, detail=detail)
-        if kind == SIGNED:
+        if kind == SIGNED or kind == UPDATED and self._catching_up:
             self._begin(channel)
         elif kind == WITHDRAWN_EVENT:
             self._settled += earned(channel)

@@ -75,6 +75,18 @@ def test_boot_files_and_ctrl_c(new_board: NewBoard) -> None:
     one._until(lambda: one.boots > boots + 2, "more starts")
 
 
+def test_ctrl_c_in_the_raw_repl(new_board: NewBoard) -> None:
+    """As `mpremote run` and a tired user have it."""
+    one = new_board()
+    with Repl(one.port) as repl:
+        repl.transport.exec_raw_no_follow("import time\nwhile True: time.sleep_ms(5)")
+        time.sleep(0.1)
+        repl.transport.serial.write(b"\x03")
+        _, error = repl.transport.follow(10)
+        assert b"KeyboardInterrupt" in error
+        assert repl.run("print(1)") == "1\n"
+
+
 def test_kbd_intr(new_board: NewBoard) -> None:
     """A program may take Ctrl-C as a byte."""
     one = new_board()

@@ -11,7 +11,7 @@ import typer
 
 from board import firmware as building
 from board import device_cli, virtual_cli
-from board.definitions import BoardError, board, boards
+from board.definitions import ROOT, BoardError, board, boards
 from board.output import Output
 
 app = typer.Typer(
@@ -54,6 +54,18 @@ def firmware(
         return
     result = building.run(one, checkout)
     out.say(f"{result}: board flash --firmware {result}", firmware=str(result))
+
+
+@app.command()
+def tutorial() -> None:
+    """From two bare boards to money in a wallet, on virtual boards: about a minute."""
+    import asyncio
+
+    from board import tutorial as story
+
+    verdict = asyncio.run(story.run(ROOT / "build" / "board" / "tutorial"))
+    if not verdict.ok:
+        raise BoardError(f"it must be {verdict.expected}, and it is {verdict.actual}")
 
 
 def main() -> None:

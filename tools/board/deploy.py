@@ -22,6 +22,7 @@ from board.port import Identity, RemoteError, Repl
 SOURCE = ROOT / "firmware" / "versions.py"
 _MPY_VERSION = 6
 _BLOCK = 4096
+_INLINE = 512  # an eighth of a block
 _FLASH = 60  # seconds that a long work on the flash may take
 _FULL = (28, 27)  # ENOSPC, EFBIG
 
@@ -181,9 +182,14 @@ def _write(repl: Repl, software: Software, before: str | None, progress: Progres
     missing = repl.ask(_call("broken", version, hashes, True), _FLASH)
     old = repl.ask(_call("manifest", before)) if before else {}
     same = [name for name in missing if old.get(name) == hashes[name]]
-    need = sum(-(-len(software.files[name]) // _BLOCK) * _BLOCK for name in missing)
-    need += 2 * _BLOCK * (3 + len({name.rpartition("/")[0] for name in missing}))
+    need = _need(software, missing)
     free = repl.identify().free
+    if need > free:  # without a way back, if there is no room for it
+        keep = {before, version, version + ".part"}
+        old_one = repl.ask("say(current()[1])")
+        if old_one and old_one not in keep:
+            repl.run(f"remove(folder({old_one!r}))", _FLASH)
+            free = repl.identify().free
     if need > free:
         raise BoardError(
             f"the flash is full: {need // 1024} KB are needed and {free // 1024} KB free; nothing "
@@ -216,6 +222,16 @@ def _write(repl: Repl, software: Software, before: str | None, progress: Progres
             )
         repl.run(f"complete({version!r}, {software.manifest!r})", _FLASH)
     return sent
+
+
+def _need(software: Software, names: list[str]) -> int:
+    """Bytes of flash that these files take in LittleFS: small ones lie in their folder's pair of
+    blocks, which is begun anew when it is half full."""
+    sizes = [len(software.files[name]) for name in names]
+    blocks = sum(-(-size // _BLOCK) for size in sizes if size > _INLINE)
+    inline = sum(64 + (size if size <= _INLINE else 0) for size in sizes)
+    folders = {name.rpartition("/")[0] for name in names} | {""}
+    return _BLOCK * (blocks + 2 * len(folders) + 2 * (inline // (_BLOCK // 2)) + 4)
 
 
 def roll_back(repl: Repl) -> str:

@@ -139,6 +139,9 @@ def provision(
     deposit: Annotated[int | None, typer.Option(help="A car's, in a channel.")] = None,
     station_deposit: Annotated[int, typer.Option(help="What a car asks of a station.")] = 0,
     wifi: Annotated[str, typer.Option(help="NETWORK:PASSWORD.")] = "",
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="PATH=JSON: any other field.")
+    ] = None,
     pin: Annotated[bool, typer.Option(help="Ask for a PIN: the key is encrypted by it.")] = False,
     pin_value: Annotated[str, typer.Option(envvar="UPERUN_PIN", hidden=True)] = "",
     as_json: Json = False,
@@ -174,6 +177,8 @@ def provision(
                 station_deposit=station_deposit,
                 wifi=dict([wifi.split(":", 1)]) if wifi else None,
             )
+        for one in setting or ():
+            provisioning.change(settings, one)
         provisioning.install(repl, settings)
         key = provisioning.make_key(repl, pin_value or None)
     if key.sources is None:

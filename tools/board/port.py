@@ -11,6 +11,7 @@ import base64
 import contextlib
 import io
 import json
+import os
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ from serial.tools import list_ports
 from board.definitions import Board, BoardError, boards
 
 _TIMEOUT = 10  # seconds without a byte
+_TRIES = 3  # to get a program's attention
 _CHUNK = 768  # bytes of a file in one command
 _MARK = "\x1euperun "  # what our own answers begin with: the rest of the output is noise
 
@@ -144,16 +146,27 @@ class Repl:
 
     def __enter__(self) -> Self:
         with _clear(self.port):
-            self._transport = SerialTransport(self.port, timeout=_TIMEOUT)
+            # A pty is known by its name, not by a link to it.
+            self._transport = SerialTransport(os.path.realpath(self.port), timeout=_TIMEOUT)
             try:
-                # A program that listens to the line ends well with this; a REPL laughs at it.
-                with contextlib.redirect_stdout(io.StringIO()):
-                    self._transport.enter_raw_repl(soft_reset=False)
+                self._enter(self._transport)
             except BaseException:
                 self._transport.close()
                 raise
         self.run(f"def say(value):\n import json\n print({_MARK!r} + json.dumps(value))\n")
         return self
+
+    @staticmethod
+    def _enter(transport: SerialTransport) -> None:
+        """Interrupt what runs, as often as it takes: a busy program may not hear it at once."""
+        for left in reversed(range(_TRIES)):
+            try:
+                with contextlib.redirect_stdout(io.StringIO()):  # mpremote prints what it got
+                    transport.enter_raw_repl(soft_reset=False, timeout_overall=_TIMEOUT / _TRIES)
+                return
+            except TransportError:
+                if not left:
+                    raise
 
     def __exit__(
         self,

@@ -8,7 +8,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
-from board.definitions import ROOT, Board, BoardError
+from board.definitions import Board, BoardError
 from board.port import RemoteError, Repl
 
 _SECONDS = 120  # that making a key may take on a slow board: an address, and a stretched PIN
@@ -153,12 +153,14 @@ def qr(address: str, chain_id: int) -> str:
     return out.getvalue()
 
 
-def load_defaults(path: str) -> dict[str, Any]:
-    """A file with values of options, for a fleet. Raises BoardError."""
+def change(settings: dict[str, Any], text: str) -> None:
+    """Set one field: "app.slice_wh=200". Raises BoardError."""
+    path, _, value = text.partition("=")
+    *folders, name = path.split(".")
     try:
-        found = json.loads((ROOT / path).read_text())
-    except (OSError, ValueError) as error:
-        raise BoardError(f"{path}: {error}") from None
-    if not isinstance(found, dict):
-        raise BoardError(f"{path}: an object with a configuration is needed")
-    return found
+        place = settings
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        place[name] = json.loads(value)
+    except (ValueError, TypeError, AttributeError):
+        raise BoardError(f"{text}: a setting is PATH=JSON, like app.slice_wh=200") from None

@@ -50,7 +50,8 @@ _RAW = b"raw REPL; CTRL-B to exit\r\n"
 _FRIENDLY = b'Type "help()" for more information.'
 _FRESH = 0xFFFFFFFF  # no power cut is planned
 _HELD = 1 << 18  # bytes that wait for a user who does not read
-_SETTLE = 0.5  # seconds that a program has to end after Ctrl-C
+_LINE = 0.03  # seconds after which a line of the REPL may read for itself
+_SETTLE = 3  # seconds that a program has to end after Ctrl-C
 _LIBC = ctypes.CDLL(None)
 
 HARD, WATCHDOG, SLEEP, SOFT, POWER = 2, 3, 4, 5, 1  # causes of a reset
@@ -94,6 +95,9 @@ class Virtual:
         self._inner = self._tell = self._hear = -1
         self._raw = False
         self._hiding = b""  # until what the VM's output is held back
+        self._executing = False  # does the raw REPL run something?
+        self._interrupts = True  # does Ctrl-C interrupt, or has kbd_intr() changed that?
+        self._busy: float | None = None  # since when the friendly REPL runs a line
         self._idle = False  # have the boot files ended?
         self._settled = True  # and did the REPL begin after that?
         self._marked = False  # is the mark of the REPL on its way?
@@ -268,7 +272,8 @@ class Virtual:
         self._to_vm.clear()
         self._lines.clear()
         self._hiding = b""
-        self._marked = self._idle = False
+        self._marked = self._idle = self._executing = False
+        self._interrupts = True
         settings = {**self._settings(), "cause": cause, "friendly": friendly}
         self._vm, self._inner, self._tell, self._hear = _spawn(
             settings, self.heap + _overhead(self._settings())
@@ -454,12 +459,39 @@ class Virtual:
             self._calm = None
             self._settled = True
         data = bytes(self._to_vm)
+        if b"\x03" in data and self._raw and self._executing and self._interrupts:
+            # The unix port stays in raw mode for raw-paste code: no tty turns this into a signal.
+            assert self._vm is not None
+            self._vm.send_signal(signal.SIGINT)
+            self._executing = False
+            del self._to_vm[: data.find(b"\x03") + 1]
+            return
+        if self._is_at_a_line() and b"\x03" not in data:
+            return  # when the line is done, the unix port forgets what waits in its tty
         interrupts = data.find(b"\x03") + 1 if _interruptible(self._inner) else 0
         with contextlib.suppress(BlockingIOError):
             sent = os.write(self._inner, data[:interrupts] if interrupts else data[:1024])
             if interrupts and sent == interrupts:
                 self._calm = time.monotonic() + _SETTLE
             del self._to_vm[:sent]
+
+    def _is_at_a_line(self) -> bool:
+        """Has the friendly REPL only just begun with a line? A longer one may read for itself."""
+        now = time.monotonic()
+        if not self._idle or self._raw or not _interruptible(self._inner):
+            self._busy = None
+            return False
+        self._busy = self._busy or now
+        return now - self._busy < _LINE
+
+    def _follow(self, out: bytes) -> None:
+        """Does the raw REPL run something? From "OK", or the end of a raw paste, to the prompt."""
+        if not self._raw:
+            self._executing = False
+        elif out.endswith(b"\x04>"):
+            self._executing = False
+        elif out.startswith(b"OK") or (b"\x04" in out and b"R\x01" not in out):
+            self._executing = True
 
     def _from_vm(self, data: bytes) -> None:
         self._out += data
@@ -492,6 +524,7 @@ class Virtual:
         for mark, raw in ((_RAW, True), (_FRIENDLY, False)):
             if mark in self._tail(out):
                 self._raw = raw
+        self._follow(out)
         self._to_user += out
         del self._to_user[:-_HELD]
 
@@ -521,6 +554,8 @@ class Virtual:
             case ["ready", _]:
                 self._ready = True
                 self.boots += 1
+            case ["kbd", char]:
+                self._interrupts = char != "-1"
             case ["repl"]:
                 self._marked = self._idle = True
                 self._settled = False

@@ -56,14 +56,12 @@ def lightsleep(ms=0):
     time.sleep_ms(ms)
 
 
-class _Alarm(io.IOBase):
-    """Makes poll() look after interrupts each millisecond: what is polled has no descriptor."""
+async def _look():
+    """A board's interrupts end asyncio's waiting; here it looks after them every 2 ms."""
+    import asyncio
 
-    def ioctl(self, request, argument):
-        return 0
-
-
-_alarm = _Alarm()
+    while True:
+        await asyncio.sleep_ms(2)
 
 
 class Pin:
@@ -125,8 +123,9 @@ class Pin:
     def irq(self, handler=None, trigger=12, **_):
         import asyncio
 
+        if not self._irqs:
+            asyncio.create_task(_look())
         self._irqs[self.id] = self, handler, trigger
-        asyncio.core._io_queue.poller.register(_alarm, select.POLLIN)
 
     @staticmethod
     def _heard(words):

@@ -79,7 +79,10 @@ class _Micropython:
     def kbd_intr(self, char):
         import termios
 
+        tell("kbd %d" % char)
         mode = termios.tcgetattr(0)
+        if not mode[3]:
+            return  # in its raw mode the port makes no signals of its own
         mode[3] = mode[3] & ~_ISIG if char == -1 else mode[3] | _ISIG
         termios.tcsetattr(0, termios.TCSANOW, mode)
 

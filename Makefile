@@ -34,7 +34,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup board demo firmware test test-interop .interop unit soak mpy .modules size bench kernels lint format types contracts lock clean
+.PHONY: help setup board demo firmware packages test test-interop .interop unit soak mpy .modules size bench kernels lint format types contracts lock clean
 
 help: ## Show this help
 	@echo "uPerun: make TARGET [VARIABLE=value]"
@@ -63,6 +63,9 @@ test-interop: setup contracts mpy .interop ## Run the tests against real go-peru
 
 firmware: setup ## Build firmware with uPerun frozen in (BOARD=..., MICROPYTHON_DIR=a checkout of yours)
 	@$(PY) -m board firmware $(BOARD) $(MICROPYTHON_DIR)
+
+packages: setup ## Write packages for `mpremote mip install`: build/packages/ARCH
+	@$(PY) -m board packages
 
 unit: setup ## Run only the unit tests, on CPython and on the MicroPython VM
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile host_tests/unit

@@ -57,6 +57,20 @@ def firmware(
 
 
 @app.command()
+def packages(as_json: Json = False) -> None:
+    """Write packages for `mpremote mip install`, one for each architecture: build/packages."""
+    from board import packages as packing
+
+    out = Output(as_json)
+    for arch, path in packing.write_all().items():
+        out.say(str(path), arch=arch, package=str(path))
+    out.say(
+        "Serve the folder (python -m http.server -d build/packages), then\n"
+        "mpremote mip install http://HOST:8000/ARCH/package.json"
+    )
+
+
+@app.command()
 def tutorial() -> None:
     """From two bare boards to money in a wallet, on virtual boards: about a minute."""
     import asyncio

@@ -10,7 +10,7 @@ from board import deploy
 from board.definitions import BoardError
 from board.deploy import Software
 from board.port import Repl
-from board.virtual import MODULES, Virtual
+from board.virtual import Virtual
 from boardkit import NewBoard, put
 
 SAY = """\
@@ -69,7 +69,7 @@ def test_only_what_differs(new_board: NewBoard) -> None:
 def test_the_firmware(new_board: NewBoard) -> None:
     """All of it fits, twice, and a configuration is what it asks for."""
     one = new_board("RPI_PICO_W")
-    software = deploy.load(MODULES)
+    software = deploy.build("x64")
     done = run(one, software)
     assert done.files > 20 and done.copied == sum(map(len, software.files.values()))
     with Repl(one.port) as repl:

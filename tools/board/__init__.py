@@ -5,10 +5,14 @@ virtual      a board without a board: the MicroPython VM behind a pty, with flas
              vm/ is the part that runs inside the VM, cable and control are hands at it
 port         a serial port, and the REPL behind it
 console      a running device's events and commands
+flash        firmware onto a board; uf2 reads and writes such files, bootdrive is a virtual
+             boot loader
 deploy       versions of the software onto a board
 provision    configuration and key of a device
 backup       a device as an encrypted file, and back
 doctor       what may be wrong
+packages     packages for mip
 firmware     firmware of our own; manifest evaluates what it freezes
+tutorial     all of it on two virtual boards
 cli          the command line: device_cli, virtual_cli are its parts, output is how it speaks
 """

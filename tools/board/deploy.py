@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from board.closure import needed
 from board.definitions import ROOT, BoardError
 from board.port import Identity, RemoteError, Repl
 
@@ -67,8 +68,11 @@ class Deployed:
         return self.version != self.before
 
 
-def build(arch: str) -> Software:
-    """What is deployed on a board of this architecture; `make mpy` compiles what changed."""
+def build(arch: str, everything: bool = False) -> Software:
+    """What a device of this architecture needs; `make mpy` compiles what changed.
+
+    everything: also what only applications of others import.
+    """
     done = subprocess.run(
         ["make", "-C", str(ROOT), "mpy", f"ARCH={arch}"],
         capture_output=True,
@@ -78,17 +82,24 @@ def build(arch: str) -> Software:
     )
     if done.returncode:
         raise BoardError(f"make mpy ARCH={arch} failed:\n{done.stdout}{done.stderr}")
-    return load(ROOT / "build" / "mpy" / arch)
+    wanted = None if everything else needed(ROOT / "build" / "device" / arch)
+    return load(ROOT / "build" / "mpy" / arch, wanted)
 
 
-def load(folder: Path) -> Software:
-    """The .mpy files of a folder."""
+def load(folder: Path, wanted: set[str] | None = None) -> Software:
+    """The .mpy files of a folder, or those of the modules that are wanted."""
     return Software(
         {
             str(path.relative_to(folder)): path.read_bytes()
             for path in sorted(folder.rglob("*.mpy"))
+            if wanted is None or _module(path.relative_to(folder)) in wanted
         }
     )
+
+
+def _module(path: Path) -> str:
+    parts = path.with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def check(identity: Identity, software: Software) -> None:
@@ -231,7 +242,7 @@ def _need(software: Software, names: list[str]) -> int:
     blocks = sum(-(-size // _BLOCK) for size in sizes if size > _INLINE)
     inline = sum(64 + (size if size <= _INLINE else 0) for size in sizes)
     folders = {name.rpartition("/")[0] for name in names} | {""}
-    return _BLOCK * (blocks + 2 * len(folders) + 2 * (inline // (_BLOCK // 2)) + 4)
+    return _BLOCK * (blocks + 2 * len(folders) + 2 * (inline // (_BLOCK // 2)))
 
 
 def roll_back(repl: Repl) -> str:

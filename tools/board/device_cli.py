@@ -16,9 +16,10 @@ from board import backup as backups
 from board import console as consoles
 from board import deploy as deploying
 from board import doctor as doctors
+from board import flash as flashing
 from board import provision as provisioning
 from board.console import Console
-from board.definitions import BoardError
+from board.definitions import Board, BoardError, board, boards
 from board.output import Output
 from board.port import Repl, find
 
@@ -54,9 +55,65 @@ def _show_start(out: Output, place: str, timeout: float = 20) -> dict[str, Any]:
     return {"event": kind, **event}
 
 
+def flash(
+    firmware: Annotated[Path, typer.Argument(help="A .bin (ESP32) or .uf2 (RP2) file.")],
+    name: Annotated[
+        str, typer.Option("--board", help="As `board list` shows; without it, what is found.")
+    ] = "",
+    port: Port = None,
+    erase: Annotated[
+        bool, typer.Option(help="Erase an ESP32's flash first: its key and channels go.")
+    ] = False,
+    mount: Annotated[Path | None, typer.Option(help="Where the boot loader's drive is.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write MicroPython onto a board, when it is for the chip that is found there, and verify it.
+
+    An ESP32 is written by esptool; an RP2 takes a UF2 file on the drive of its boot loader, which
+    is started when MicroPython runs. What lies in the file system stays, unless it is erased.
+    """
+    out = Output(as_json)
+    say = out.say
+    if firmware.suffix == ".uf2":
+        places = (lambda: iter([mount])) if mount else flashing.mounts
+        waiting = flashing.drives(places)
+        chip = flashing.drive_chip(waiting[0]) if waiting else ""
+        definition = _definition(name, chip, firmware)
+        flashing.flash_rp2(definition, firmware, None if waiting else find(port), places, say)
+    else:
+        place = find(port)
+        definition = _definition(name, "" if name else flashing.detect(place, say=say), firmware)
+        flashing.flash_esp32(definition, place, firmware, erase, say)
+    out.result(
+        {"board": definition.name, "firmware": str(firmware)},
+        f"{definition.name} has {firmware.name}. Now: board deploy, board provision",
+    )
+
+
+def _definition(name: str, chip: str, path: Path) -> Board:
+    """The named board, or one with this chip that takes the file."""
+    if name:
+        return board(name)
+    trouble: list[BoardError] = []
+    for one in boards().values():
+        if one.chip == chip or not chip and one.uf2_family is not None:
+            try:
+                flashing.check(one, path)
+            except BoardError as error:
+                trouble.append(error)
+            else:
+                return one
+    if trouble:
+        raise trouble[0]
+    raise BoardError(f"no definition of a board with {chip or 'that chip'}: board list")
+
+
 def deploy(
     port: Port = None,
     folder: Annotated[Path | None, typer.Option(help="Of .mpy files, instead of ours.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also what only an application of yours imports.")
+    ] = False,
     timeout: Annotated[float, typer.Option(help="Seconds that the device has to start.")] = 20,
     as_json: Json = False,
 ) -> None:
@@ -68,7 +125,10 @@ def deploy(
     with _board(port, out) as repl:
         identity = repl.identify()
         out.say(f"{identity.machine} with {identity.arch}, {identity.free // 1024} KB free")
-        software = deploying.load(folder) if folder else deploying.build(identity.arch)
+        if folder:
+            software = deploying.load(folder)
+        else:
+            software = deploying.build(identity.arch, everything)
         with out.progress("copying", sum(map(len, software.files.values()))) as advance:
             before = 0
 
@@ -383,6 +443,6 @@ def restore(
 
 
 COMMANDS = (
-    *(deploy, provision, status, pay, close, dispute, logs),
+    *(flash, deploy, provision, status, pay, close, dispute, logs),
     *(doctor, backup, restore, restart),
 )

@@ -44,4 +44,4 @@ def write(software: Software, folder: Path) -> Path:
 
 def write_all(folder: Path = PACKAGES) -> dict[str, Path]:
     """Architecture -> package.json."""
-    return {arch: write(build(arch), folder / arch) for arch in architectures()}
+    return {arch: write(build(arch, everything=True), folder / arch) for arch in architectures()}

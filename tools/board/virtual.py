@@ -33,6 +33,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+from board.bootdrive import BootDrive
 from board.definitions import BOARDS, ROOT, Board, BoardError
 
 BUILD = ROOT / "build"
@@ -112,6 +113,7 @@ class Virtual:
         self._wake_out, self._wake_in = os.pipe()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._wake_out, selectors.EVENT_READ)
+        self._drive: BootDrive | None = None
         self._ended = False
         self._outer = self._slave = -1
         self.port = ""
@@ -290,6 +292,9 @@ class Virtual:
             self._unplug()
 
     def _switch_on(self) -> None:
+        if self._drive:
+            self._drive.close()
+            self._drive = None
         self.plug()
         if self._vm is None:
             self._start(POWER, friendly=True)
@@ -402,6 +407,8 @@ class Virtual:
     def _patience(self) -> float:
         moments = [self._calm, self._alarm and self._alarm[0]]
         moments.append(self._watchdog and self._watchdog[1])
+        if self._drive:
+            moments.append(time.monotonic() + 0.05)
         now = time.monotonic()
         waits = [moment - now for moment in moments if moment is not None]
         if self._calm is not None or self._to_vm:
@@ -442,6 +449,10 @@ class Virtual:
         if self._watchdog and now >= self._watchdog[1]:
             self._stop()
             self._alarm = (now, WATCHDOG)
+        if self._drive and self._drive.look():
+            self._drive = None
+            self.plug()
+            self._alarm = (now, HARD)
         if self._alarm and now >= self._alarm[0]:
             self._reboot(self._alarm[1])
 
@@ -571,8 +582,9 @@ class Virtual:
             case ["off"]:
                 self._switch_off()
             case ["bootloader"]:
-                self._stop()
-                self._to_user += b"\r\nboot loader: copy a UF2 file, or reset\r\n"
+                self._switch_off()
+                if self.board.uf2_family is not None:
+                    self._drive = BootDrive(self.board, self.directory / "drive", self.flash)
             case ["reset", cause]:
                 self._stop()
                 self._alarm = (now, int(cause))

@@ -7,6 +7,7 @@ What a device of ours says to a go-perun node goes one of these ways:
     perunio     as tcp, and perunio instead of protocol buffers
     ethereum    as tcp, with the Ethereum backend's wire addresses
     direct      device - TLS, protocol buffers - node; the service only guards
+    gen1        the same in generation 1: device - TCP, protocol buffers - node
 """
 
 from __future__ import annotations
@@ -68,6 +69,9 @@ class Ours:
         self._serving: list[asyncio.Task[Any]] = []
         self._line: SerialLine | None = None
         self._direct: Any = None
+        self._generation = 1 if way == "gen1" else 2
+        self._bridged = way not in ("direct", "gen1")
+        self._server: asyncio.Server | None = None
 
     # -- life -------------------------------------------------------------------------------------
 
@@ -76,14 +80,16 @@ class Ours:
         kit.write_wallet(self._folder)
         if self.way == "serial":
             self._line = SerialLine()
-        if self.way == "direct":
+        if self.way == "gen1":
+            self.wire, self._proof = self.name.encode(), b""
+        elif self.way == "direct":
             key = rsa_key(self._folder / "device.pem")
-            self._identity = simple_identity(self.name, key)
+            _, self.wire, self._proof = simple_identity(self.name, key)
         else:
             kind = "ethereum" if self.way == "ethereum" else "simple"
             keyring = Keyring(self._folder / "bridge")
-            self._identity = keyring.identity(kind, self._account.address, self.name)
-        self.wire = self._identity.address
+            identity = keyring.identity(kind, self._account.address, self.name)
+            self.wire = identity.address
         self._dials = dials
         await self.start_service()
         await self.switch_on()
@@ -92,9 +98,10 @@ class Ours:
         device = kit.Device()
         device.address = self._account.address
         document = kit.document(self.chain, [device])
+        document["chain"]["generation"] = self._generation
         if self._line is not None:
             document["service"]["serial"] = [{"path": self._line.service, "baud": 115200}]
-        if self.way != "direct":
+        if self._bridged:
             document["bridge"] = self._bridge()
         self._service = Service(kit.parse(document, self._folder))
         task = asyncio.create_task(self._service.run())
@@ -104,7 +111,7 @@ class Ours:
         ready.cancel()
         if task.done():
             task.result()
-        if self.way != "direct" and not self._dials:
+        if self._bridged and not self._dials:
             await self.node.peer(self.wire, f"127.0.0.1:{self.bridge_port}")
 
     def _bridge(self) -> dict[str, Any]:
@@ -127,21 +134,27 @@ class Ours:
         """The device, with what is in its store."""
         limits = Limits(self._assets, (10**18, 10**18), 60, 86400)
         chain_id = self.chain.web3.eth.chain_id
-        self.client = Client(self._account, chain_id, limits, self.receiver, self._store)
+        self.client = Client(
+            self._account, chain_id, limits, self.receiver, self._store, self._generation
+        )
         self.client.on_error = self.errors.append
         self.client.on_event = lambda channel, kind, detail: self.told.append(
             (channel.id, kind, detail)
         )
         self.client.on_proposal = lambda proposal: None
         self.client.restore()
-        if self.way != "direct":
+        self.client.foreign(NAME).patience = 1  # seconds: tests do not wait as long as devices
+        if self._bridged:
             self.client.bridge = Bridge(self.client, NAME)
         self._tasks = [asyncio.create_task(self.client.guard(self._dial_service))]
-        if self.way == "direct":
+        if not self._bridged:
             self._direct = Direct(
-                self.client, NAME, 2, self.wire, self.node.wire, self._identity.proof
+                self.client, NAME, self._generation, self.wire, self.node.wire, self._proof
             )
-            self._tasks.append(asyncio.create_task(self._keep_dialling()))
+            if self._dials:
+                self._tasks.append(asyncio.create_task(self._keep_dialling()))
+            else:
+                await self._listen()
 
     @property
     def bridge_port(self) -> int:
@@ -156,10 +169,17 @@ class Ours:
         assert self._service is not None
         return await tcp.connect("127.0.0.1", self._service.listeners.addresses[0][1], _LIMIT)
 
+    async def _listen(self) -> None:
+        self._server = await tcp.serve("127.0.0.1", 0, self._direct.accept, _LIMIT)
+        port = self._server.sockets[0].getsockname()[1]
+        await self.node.peer(self.wire, f"127.0.0.1:{port}")
+
     async def _keep_dialling(self) -> None:
         while True:
             with contextlib.suppress(OSError):
-                pins = (await asyncio.to_thread(_fingerprint, self.node.port),)
+                pins: Any = ()
+                if self._generation == 2:
+                    pins = (await asyncio.to_thread(_fingerprint, self.node.port),)
                 link = await tcp.connect("127.0.0.1", self.node.port, _LIMIT, pins)
                 peer = await self._direct.connect(link)
                 await kit.until(lambda peer=peer: not peer.connected, 10**6)
@@ -170,6 +190,8 @@ class Ours:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._server is not None:
+            self._server.close()
         for peer in self.client._peers.values():
             peer.close()
 
@@ -204,7 +226,7 @@ class Ours:
         """Have the node open a channel with (its, own) for each asset; the handle."""
         if self._dials or self.client.foreign(NAME).connected:
             await self.peer()
-        else:
+        elif self._bridged:
             await kit.until(lambda: self._service and self._service.bridge._lines, 20)
         opened = await self.node.propose(self.wire, rows, assets=range(len(rows)), **more)
         handle = self.client.channels[bytes.fromhex(opened["channel"])]
@@ -245,12 +267,13 @@ class Ours:
     def registered(self, handle: Any) -> tuple[int, int]:
         """(version, phase) on the chain."""
         found = self.chain.adjudicator.functions.disputes(handle.id).call()
-        return found[2], found[3]
+        return found[2], found[3 if self._generation == 2 else 4]
 
 
 def node_options(way: str) -> dict[str, Any]:
     """How the node of this way is started."""
     return {
+        "generation": 1 if way == "gen1" else 2,
         "identity": Identity(NAME, "eth" if way == "ethereum" else "simple"),
         "serializer": "perunio" if way == "perunio" else "protobuf",
     }

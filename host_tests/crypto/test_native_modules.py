@@ -143,3 +143,40 @@ def test_what_a_machine_tries(
     monkeypatch.setattr(secp256k1, "native_module", lambda name: tried.append(name))
     assert secp256k1._choose().NAME == "bigint"
     assert [name.split("_")[-1] for name in tried] == expected
+
+
+SCARCE = """
+from perun.crypto import secp256k1
+secret, digest = b"\\x05" * 32, b"\\x07" * 32
+public, signature = secp256k1.public_key(secret), secp256k1.sign(digest, secret)
+blocks, number, chain = [None] * 4000, 0, None
+try:
+    while True:
+        blocks[number] = bytearray(280)  # room for a comb of three teeth, not for one of four
+        number += 1
+except MemoryError:
+    pass
+try:
+    while True:
+        chain = (chain,)
+except MemoryError:
+    pass
+while number > 1:
+    number -= 2
+    blocks[number] = None
+key = secp256k1.prepare(public)
+answers = [secp256k1.verify(message, signature, key) for message in (digest, secret)]
+print(key.table[0], *answers)
+"""
+
+
+def test_too_little_memory_for_a_table() -> None:
+    """In a heap of small holes: a smaller table, slower, with the same result."""
+    run = subprocess.run(
+        [TOOLS / "micropython", "-X", "heapsize=160k", "-c", SCARCE],
+        env={"MICROPYPATH": str(LIB)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (run.stdout, run.stderr) == ("3 True False\n", "")

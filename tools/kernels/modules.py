@@ -21,6 +21,7 @@ def generate() -> dict[str, str]:
     return {
         "_secp256k1_machine.py": _places(),
         "_secp256k1_programs.py": _programs(),
+        "_secp256k1_constants.py": _constants(),
         "_secp256k1_thumb.py": thumb.source(),
         "_secp256k1_umaal.py": thumb.source(umaal=True),
         "_secp256k1_viper.py": viper.source(32),
@@ -30,14 +31,19 @@ def generate() -> dict[str, str]:
 
 def _programs() -> str:
     code, _ = machine.assemble(programs.SOURCE)
+    head = _HEAD.format("The programs of the field machine: tools/kernels/programs.py.")
+    return head + f"CODE = {_literal(code)}\n"
+
+
+def _constants() -> str:
     values = b""
     for value in programs.VALUES.values():
         length = (value.bit_length() + 7) // 8
         values += bytes([length]) + value.to_bytes(length, "little")
     return (
-        _HEAD.format("The programs of the field machine: tools/kernels/programs.py.")
+        _HEAD.format("The constants of the field machine, needed once: tools/kernels/programs.py.")
         + "# What the slots from 1 on hold: a length, and little-endian bytes\n"
-        + f"CONSTANTS = {_literal(values)}\n\nCODE = {_literal(code)}\n"
+        + f"CONSTANTS = {_literal(values)}\n"
     )
 
 

@@ -8,8 +8,8 @@ and says which program comes next.
 import hashlib
 import os
 
-from perun.compat import const
-from perun.crypto._secp256k1_programs import CODE, CONSTANTS
+from perun.compat import borrowed, const
+from perun.crypto._secp256k1_programs import CODE
 
 # Where the programs begin and where things lie: written by tools/kernels
 _MULTIPLE = const(636)
@@ -69,9 +69,12 @@ _AT_BASE = const(95)
 _P = b"\xff" * 27 + b"\xfe\xff\xff\xfc\x2f"
 _N = bytes.fromhex("fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141")
 _HALF_N = bytes.fromhex("7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0")
-_G = bytes.fromhex(
-    "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"
-    "483ada7726a3c4655da4fbfc0e1108a8fd17b448a68554199c47d08ffb10d4b8"
+# As bytes, not as text that would be kept beside them
+_G = (
+    b"\x79\xbe\x66\x7e\xf9\xdc\xbb\xac\x55\xa0\x62\x95\xce\x87\x0b\x07"
+    b"\x02\x9b\xfc\xdb\x2d\xce\x28\xd9\x59\xf2\x81\x5b\x16\xf8\x17\x98"
+    b"\x48\x3a\xda\x77\x26\xa3\xc4\x65\x5d\xa4\xfb\xfc\x0e\x11\x08\xa8"
+    b"\xfd\x17\xb4\x48\xa6\x85\x54\x19\x9c\x47\xd0\x8f\xfb\x10\xd4\xb8"
 )
 _ZERO = bytes(32)
 _ONES = b"\x01" * 32
@@ -119,11 +122,14 @@ class Curve:
         """Constants; what else the machine keeps is made when it is needed."""
         self._base[0] = 0
         self._blinded = False
+        self._put(_AT_BT, _ZERO)
+        constants = borrowed("perun.crypto._secp256k1_constants").CONSTANTS
         at = 0
         slot = _SLOT
-        while at < len(CONSTANTS):  # each begins with its length
-            end = at + 1 + CONSTANTS[at]
-            self._memory[slot : slot + end - at - 1] = CONSTANTS[at + 1 : end]
+        while at < len(constants):  # each begins with its length
+            end = at + 1 + constants[at]
+            self._memory[slot : slot + _SLOT] = _ZERO
+            self._memory[slot : slot + end - at - 1] = constants[at + 1 : end]
             slot += _SLOT
             at = end
 
@@ -275,7 +281,6 @@ class Curve:
 
     def _release(self, failed):
         if failed:
-            self._memory[:] = bytes(len(self._memory))
             self._start()  # whatever was disturbed
             raise Disturbed("not released")
 

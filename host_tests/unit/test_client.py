@@ -3,6 +3,7 @@
 import asyncio
 
 from channels import ALICE, ASSET, BOB, CHAIN_ID, TOKEN, replace
+from perun.chain.account import Account
 from perun.channel import (
     ACTING,
     DOUBT_PEER,
@@ -21,12 +22,13 @@ from perun.link.memory import pair
 from perun.model import transfer
 from perun.store import StoreError
 from perun.store.memory import MemoryStore
-from perun.wire.service_messages import Receipt
+from perun.wire.service_messages import Receipt, receipt_transcript
 from perun.wire.messages import ChannelUpdateRej, LedgerChannelProposal, Ping
 from support import Random
 
 LIMITS = Limits((ASSET,), (1000,), 30, 3600)
 RECEIVER = b"\x99" * 20
+SERVICE = Account(b"\x03" * 32)
 
 
 def client(account, limits=LIMITS, seed=1, store=None, chain_id=CHAIN_ID):
@@ -378,6 +380,73 @@ def test_receipts_outlive_a_restart():
         assert again.restore()[0].receipt == receipt
         again.forget(again.channels[theirs.id])
         assert not [key for key in bob.store.keys() if key[:1] == b"r"]
+
+    run(main())
+
+
+class Counting(MemoryStore):
+    """Counts what is written, by the kind of key."""
+
+    def __init__(self):
+        super().__init__()
+        self.puts = {}
+
+    def put(self, key, value):
+        kind = key[:1]
+        self.puts[kind] = self.puts.get(kind, 0) + 1
+        super().put(key, value)
+
+
+def word_of_the_service(handle, chain):
+    """A receipt for the handle's state, signed by a service."""
+    state_hash = chain.state_hash(handle.state)
+    signed = receipt_transcript(BOB.address, handle.id, handle.version, state_hash)
+    return Receipt(1, handle.id, handle.version, state_hash, chain.sign_bytes(SERVICE, signed))
+
+
+def proven(handle, chain):
+    """The version of which the device can prove that the service took it over; None: of none."""
+    receipt = handle.receipt
+    if not receipt:
+        return None
+    signed = receipt_transcript(BOB.address, handle.id, receipt.version, receipt.state_hash)
+    assert chain.verify_bytes(SERVICE.address, signed, receipt.sig)
+    return receipt.version
+
+
+def test_what_the_device_can_prove_after_a_reset():
+    """Before it, the newest receipt; after it the one of the first state, of a checkpoint at most
+    seven versions back, or of the end. A payment costs no write for it."""
+
+    async def main():
+        store = Counting()
+        alice, bob = client(ALICE), client(BOB, seed=2, store=store)
+        mine, theirs = await channel(alice, bob)
+        chain = bob.chain
+
+        def after_a_reset():
+            return proven(client(BOB, seed=9, store=store).restore()[0], chain)
+
+        assert after_a_reset() is None
+        theirs.is_watched(theirs.state, word_of_the_service(theirs, chain), True)
+        assert after_a_reset() == 0
+        for version in range(1, 6):  # ordinary payments
+            await mine.pay(1)
+            await theirs.paid(version)
+            theirs.is_watched(theirs.state, word_of_the_service(theirs, chain))
+        assert (proven(theirs, chain), after_a_reset(), store.puts[b"r"]) == (5, 0, 1)
+        for version in range(6, 26):  # pauses after each of them: checkpoints
+            await mine.pay(1)
+            await theirs.paid(version)
+            theirs.is_watched(theirs.state, word_of_the_service(theirs, chain), True)
+            assert version - after_a_reset() < 8
+        assert store.puts[b"r"] == 4 and after_a_reset() == 24
+        await mine.close()
+        await theirs.paid(26)
+        theirs.is_watched(theirs.state, word_of_the_service(theirs, chain), True)
+        assert (after_a_reset(), store.puts[b"r"]) == (26, 5)
+        assert len([key for key in store.keys() if key[:1] == b"r"]) == 1
+        assert store.puts[b"c"] == 3 + 26  # opening, and one for each update
 
     run(main())
 

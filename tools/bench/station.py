@@ -2,8 +2,8 @@
 
 A run is the station's whole honest day: its service by TLS or over a serial line (a pty), a car
 that connects over TCP, one channel, payments for energy, the final state, the money at the
-receiver. Everything is loaded from .mpy files. The smallest heap in which a run comes to its end is
-the peak.
+receiver. Everything is loaded from .mpy files. The smallest heap in which a run comes to its end
+is the peak.
 """
 
 from __future__ import annotations

@@ -1,20 +1,24 @@
 """What payments wear of a board's flash: page programs and erases on a simulated chip.
 
-Two machines pay each other as they do on devices, each with its journal on a partition of its own;
-what they store are real records. Signatures are made up: nothing is computed with them here.
+A machine pays another one as they do on devices, each with its journal on a partition of its own;
+what they store are real records. The payee makes a checkpoint after each payment, as it does when
+payments are rare. Signatures are made up: nothing is computed with them here.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from perun.channel import Ask, Persist, Send
 from perun.channel.machine import Channel
+from perun.client.handle import ChannelHandle
 from perun.client.records import dump_channel
 from perun.model import transfer
 from perun.store.flash import FlashJournal
+from perun.wire.service_messages import Receipt
 
 from bench import conversation
 
@@ -86,11 +90,18 @@ class _Device:
 
     def __init__(self, machine: Channel, sectors: int) -> None:
         self.machine = machine
-        self.machine._chain = _Signatures()
+        self.signatures = self.machine._chain = _Signatures()
         self.chip = Chip(sectors)
         self.store = FlashJournal(self.chip)
         self.store.put(b"k", bytes(32))
+        self.handle = ChannelHandle(SimpleNamespace(store=self.store), machine, None)
         self.perform([Persist()])
+
+    def checkpoint(self) -> None:
+        """The service gives a receipt that is worth a write."""
+        state = self.machine.current.state
+        sig = self.signatures.sign(None, b"")
+        self.handle.is_watched(state, Receipt(1, state.id, state.version, sig[:32], sig), True)
 
     def perform(self, effects: list[Any]) -> list[Any]:
         """What a client does with effects; returns what it sends."""
@@ -120,6 +131,7 @@ def measure(
         (update,) = payer.perform(payer.machine.propose(state))
         (answer,) = payee.perform(payee.machine.receive(update))
         payer.perform(payer.machine.receive(answer))
+        payee.checkpoint()
     programs, worn = {}, {}
     for name, side, first, erases in zip(
         ("payer", "payee"), (payer, payee), before, erased, strict=True

@@ -96,6 +96,7 @@ class Client:
                 receipt = self.store.get(b"r" + machine.id)
                 if receipt:
                     handle.receipt = Compact(Contexts()).decode(receipt)
+                    handle.proven = handle.receipt.version
         return list(self.channels.values())
 
     def _peer_of(self, machine):

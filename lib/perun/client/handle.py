@@ -26,6 +26,7 @@ from perun.wire.compact import Compact, Contexts
 from perun.wire.messages import ChannelSync
 
 _RETRIES = const(3)
+_RECEIPTS = const(8)  # versions from one Receipt that is stored to the next, the last one apart
 _ANSWER = const(10)  # seconds that the peer has for an answer, before the same is sent again
 _CROSSINGS = const(8)  # tries when the peer proposes at the same time
 _COURTESY = const(1)  # seconds that the channel's proposee waits longer each time
@@ -67,6 +68,7 @@ class ChannelHandle:
         self.peer = peer
         self.watched = -1  # newest version for which the service gave a receipt
         self.receipt = None  # the newest Receipt: the service's word that it holds that version
+        self.proven = -1  # version of the Receipt in the store, which is what a reset leaves
         self._guarded = self._own(machine.current.state)  # the own balances in that version
         self.registered = None  # (version, timeout) of a dispute on chain
         self.failed = None  # the store's error: nothing is signed any more
@@ -288,12 +290,15 @@ class ChannelHandle:
         return [row[self.index] for row in state.allocation.balances]
 
     def is_watched(self, state, receipt=None, keep=False):
-        """The service holds this state. receipt: its Receipt; keep: store it, as evidence."""
+        """The service holds this state. receipt: its Receipt; keep: it is worth a write, unless
+        one of a version just before is stored."""
         self.watched = state.version
         self._guarded = self._own(state)
         if receipt:
             self.receipt = receipt
-            if keep:
+            close = self.proven >= 0 and state.version < self.proven + _RECEIPTS
+            if keep and (state.is_final or not close):
+                self.proven = state.version
                 self.keep(b"r", Compact(Contexts()).encode(receipt))
 
     def _unwatched_too_much(self, state):

@@ -34,7 +34,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup board demo firmware packages test test-interop .interop unit soak mpy .modules size bench kernels lint format types contracts lock clean
+.PHONY: help setup board demo emulate firmware packages test test-interop .interop unit soak mpy .modules size bench kernels lint format types contracts lock clean
 
 help: ## Show this help
 	@echo "uPerun: make TARGET [VARIABLE=value]"
@@ -60,6 +60,9 @@ test-interop: setup contracts mpy .interop ## Run the tests against real go-peru
 
 .interop: setup
 	@$(PY) -m goperun build --optional
+
+emulate: setup ## Test our files on an emulated RP2040 (UF2=MicroPython for it, BOOTROM=b2.bin)
+	@$(PY) -m board emulate $(UF2) $(BOOTROM)
 
 firmware: setup ## Build firmware with uPerun frozen in (BOARD=..., MICROPYTHON_DIR=a checkout of yours)
 	@$(PY) -m board firmware $(BOARD) $(MICROPYTHON_DIR)

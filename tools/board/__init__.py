@@ -11,6 +11,7 @@ deploy       versions of the software onto a board
 provision    configuration and key of a device
 backup       a device as an encrypted file, and back
 doctor       what may be wrong
+emulate      a user's MicroPython in an emulated RP2040; image makes its flash
 packages     packages for mip
 firmware     firmware of our own; manifest evaluates what it freezes
 tutorial     all of it on two virtual boards

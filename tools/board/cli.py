@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -68,6 +69,27 @@ def packages(as_json: Json = False) -> None:
         "Serve the folder (python -m http.server -d build/packages), then\n"
         "mpremote mip install http://HOST:8000/ARCH/package.json"
     )
+
+
+@app.command()
+def emulate(
+    uf2: Annotated[Path | None, typer.Argument(help="MicroPython for the Pico.")] = None,
+    bootrom: Annotated[Path | None, typer.Argument(help="The RP2040's boot ROM.")] = None,
+    keep: Annotated[bool, typer.Option(help="Run on behind a pty until Ctrl-C.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Boot a user's MicroPython in an emulated RP2040, with our files, and test them there."""
+    from board import emulate as emulating
+
+    out = Output(as_json)
+    with emulating.emulate(uf2, bootrom) as one:
+        out.say(f"an emulated RP2040 at {one.port}; times are the emulator's", port=one.port)
+        out.result(emulating.self_test(one))
+        try:
+            while keep and one.running:
+                time.sleep(0.2)
+        except KeyboardInterrupt:
+            pass
 
 
 @app.command()

@@ -40,6 +40,8 @@ def array_size(length):
 
 def joined(parts):
     """The words of consecutive dynamic parts: where each begins, from here, then the parts."""
+    if len(parts) == 1:
+        return [WORD] + parts[0]
     offset = len(parts) * WORD
     words = []
     for part in parts:
@@ -68,11 +70,17 @@ def address_word(value):
 def encoded(words, small):
     """The bytes of words. Raises ValueError for what is no word.
 
-    With `small` all are numbers that are known to be small.
+    With `small` all are numbers that are known to fit two bytes.
     """
     encoding = bytearray(len(words) * WORD)
     if small:
-        pack_into(">" + "24xQ" * len(words), encoding, 0, *words)
+        at = WORD - 1
+        for word in words:
+            if word:
+                encoding[at] = word & 255
+                if word > 255:
+                    encoding[at - 1] = word >> 8
+            at += WORD
         return encoding
     at = 0
     for word in words:

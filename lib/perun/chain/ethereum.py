@@ -88,6 +88,14 @@ class Ethereum:
         if self.generation == 1 and not plain:
             raise ValueError("generation 1 has Ethereum assets only")
         # What differs between states of one form stays 0 here.
+        small = plain and not locked and not state.data and count * parts < 1000
+        if small and count == 1 and self.generation == 2:
+            # Nearly every state: what is below, put together beforehand
+            words = [WORD, 0, 0, 5 * WORD, (22 + parts) * WORD, 0]
+            words += (4 * WORD, 11 * WORD, 13 * WORD, (16 + parts) * WORD)
+            words += (1, WORD, 0, 0, 3 * WORD, WORD, 0, 1, BACKEND_ETHEREUM, 1, WORD, parts)
+            words += [0] * (parts + 2)
+            return StateForm(state, encoded(words, True), 12 * WORD, 0, 22 * WORD, True)
         if self.generation == 1:
             stride = 2
             sections = [[count] + [0, 0] * count]
@@ -108,7 +116,7 @@ class Ethereum:
         words = [WORD, 0, 0, 5 * WORD, (5 + len(outcome)) * WORD, 0] + outcome + blob(state.data)
         return StateForm(
             state,
-            encoded(words, plain and not locked and not state.data),
+            encoded(words, small),
             at_assets * WORD,
             stride * WORD,
             at_balances * WORD,

@@ -570,3 +570,26 @@ async def test_the_ethereum_wire_address(car, node, begin):
     link = await node.links.get()
     assert link.device == car.address and link.their_proof == b"Authenticate"
     await car.peer()
+
+
+def test_the_identity_of_a_device_of_its_own(tmp_path):
+    """What the tool writes, the firmware reads and a node believes."""
+    import json
+
+    from adoption.cli import app
+    from typer.testing import CliRunner
+
+    node = Node(tmp_path)
+    out = tmp_path / "wire.json"
+    options = ["--name", "car", "--key", str(tmp_path / "car.pem"), "--out", str(out)]
+    done = CliRunner().invoke(app, ["identity", "--peer", "0x" + node.address.hex(), *options])
+    assert done.exit_code == 0, done.output
+    found = {name: bytes.fromhex(text) for name, text in json.loads(out.read_text()).items()}
+    assert addresses.proven("simple", found["address"], found["proof"])
+    assert found["peer"] == node.address and found["address"].hex() in done.stdout
+    assert stat.S_IMODE((tmp_path / "car.pem").stat().st_mode) == 0o600
+    first = out.read_text()
+    CliRunner().invoke(app, ["identity", "--peer", "0x" + node.address.hex(), *options])
+    assert out.read_text() == first
+    done = CliRunner().invoke(app, ["identity", "--peer", "0x0004" + b"node".hex(), *options])
+    assert done.exit_code == 1 and "no public key" in done.output

@@ -21,7 +21,8 @@ from rich.table import Table
 from adoption import config as configuration
 from adoption import certificate as certificates
 from adoption import keys, status
-from adoption.bridge.identity import described
+from adoption.bridge import addresses
+from adoption.bridge.identity import described, rsa_key, simple_identity
 from adoption.chain import WrongChain
 from adoption.config import Config, ConfigError
 from adoption.service import Service
@@ -173,6 +174,33 @@ def show_bridge(
         for kind in ("simple", "ethereum"):
             print(f"  {kind:9} {device[kind]}")
     print(found["certificate"], end="")
+
+
+@app.command(name="identity")
+def make_identity(
+    name: Annotated[str, typer.Option(help="The name in the device's wire address.")],
+    peer: Annotated[str, typer.Option(help="The node's marshalled wire address, 0x...")],
+    key: Annotated[Path, typer.Option(help="The RSA key; made if it is not there.")],
+    out: Annotated[Path, typer.Option(help="The file for the device.")] = Path("wire.json"),
+) -> None:
+    """Make the wire identity of a device that speaks to a go-perun node itself (generation 2).
+
+    The file goes beside the device's config.json, whose peer names it as its identity: the wire
+    addresses of both, and the signature that the device shows in the handshake. It is always the
+    same, so the key stays here.
+    """
+    try:
+        address = configuration.parse_bytes(peer)
+        addresses.parse_simple(address)
+        identity = simple_identity(name, rsa_key(key))
+    except (keys.BadKey, OSError, ValueError) as error:
+        raise _failure(str(error)) from error
+    found = {"address": identity.address, "peer": address, "proof": identity.proof}
+    text = json.dumps({field: value.hex() for field, value in found.items()}, indent=1)
+    out.touch(0o600)
+    out.write_text(text + "\n")
+    print(f"{out} is for the device; the operator of the node needs its wire address:")
+    print("0x" + identity.address.hex())
 
 
 @devices_app.command(name="list")

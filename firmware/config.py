@@ -53,6 +53,7 @@ _FILE = {
     "peer": (..., "section", _PEER),
     "app": (..., "part"),
     "console": ("text", "one_of", "text", "json"),
+    "store": ("auto", "one_of", "auto", "file", "flash"),
 }
 
 

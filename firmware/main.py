@@ -9,12 +9,9 @@ import asyncio
 import gc
 import sys
 
-from console import Console
-from perun.compat import MICROPYTHON, const
-from perun.store import StoreError
+from perun.chain.address import to_checksum
+from perun.compat import MICROPYTHON, borrowed, const
 
-CONFIG = "config.json"
-STORE = "perun.journal"
 # Collect after so many bytes: what stays must not lie between garbage.
 _GARBAGE = const(4096)
 _LONGEST_PAUSE = const(30)  # seconds before a task that died again and again is started anew
@@ -45,9 +42,9 @@ class Device:
         self._service = config["service"]
         self._peering = peering(self.client, config["peer"], console)
         app = config["app"]
-        self._name = app["module"]
+        self.name = app["module"]
         self.app = __import__(app["module"]).App(self.client, app, console, self._peering)
-        self._stop = asyncio.Event()
+        self.stopped = asyncio.Event()
         console.commands.update(self._commands())
         console.commands.update(self.app.commands())
 
@@ -63,13 +60,14 @@ class Device:
             ("peer", self._peering.run),
             ("console", self.console.run),
         )
-        self.console.event("ready", app=self._name, address=self._address())
+        address = to_checksum(self.client.account.address)
+        self.console.event("ready", app=self.name, address=address)
         tasks = [asyncio.create_task(self._supervise(*job)) for job in jobs + self.app.jobs()]
         await asyncio.sleep(0)  # all of them run once, which loads what they need
         if MICROPYTHON:
             gc.collect()
         try:
-            await self._stop.wait()
+            await self.stopped.wait()
         finally:
             self.app.energy_off()
             for task in tasks:
@@ -97,108 +95,29 @@ class Device:
         if context.get("exception"):
             self._mishap("background", context["exception"])
 
-    # -- commands ---------------------------------------------------------------------------------
-
     def _commands(self):
         """Name -> coroutine function of the words that follow."""
-        return {
-            "status": self._show_status,
-            "close": self._close,
-            "dispute": self._dispute,
-            "export": self._export,
-            "stop": self._halt,
-        }
 
-    def _address(self):
-        from perun.chain.address import to_checksum
+        def late(name):
+            return lambda *words: getattr(borrowed("commands"), name)(self, *words)
 
-        return to_checksum(self.client.account.address)
-
-    async def _show_status(self):
-        guardian = self.client.guardian
-        gc.collect()
-        status = {
-            "app": self._name,
-            "address": self._address(),
-            "service": bool(guardian and guardian.connected),
-            "channels": [self._describe(c) for c in self.client.channels.values()],
-        }
-        if MICROPYTHON:
-            status["heap"] = {"used": gc.mem_alloc(), "free": gc.mem_free()}
-        status.update(self.app.status())
-        self.console.event("status", **status)
-
-    def _describe(self, channel):
-        return {
-            "id": channel.id,
-            "phase": channel.phase,
-            "version": channel.version,
-            "watched": channel.watched,
-            "registered": channel.registered,
-            "balances": channel.state.allocation.balances,
-            "peer": channel.peer.connected,
-        }
-
-    def _open_channels(self):
-        from perun.channel import ACTING, FINAL
-
-        return [c for c in self.client.channels.values() if ACTING <= c.phase < FINAL]
-
-    async def _close(self):
-        """Settle the open channels together with their peers."""
-        for channel in self._open_channels():
-            await channel.close()
-
-    async def _dispute(self):
-        """Settle the open channels without their peers."""
-        for channel in self._open_channels():
-            await channel.dispute()
-
-    async def _export(self):
-        """Show the newest signed states: with them anybody can settle on chain."""
-        machines = [channel.machine for channel in self.client.channels.values()]
-        for machine in machines + self.client.settled():
-            state, sigs = machine.current
-            channel = self.client.channels.get(machine.id)
-            self.console.event(
-                "export",
-                params=machine.params,
-                state=state,
-                sigs=sigs,
-                receipt=channel and channel.receipt,
-            )
-
-    async def _halt(self):
-        self._stop.set()
-
-
-def _prepare():
-    """(configuration, account, store). What this needs is dropped before the rest is loaded."""
-    import config
-    import identity
-    from perun.store.journal import Journal
-
-    settings = config.load(CONFIG)
-    store = Journal(STORE)
-    account = identity.load(store)
-    for name in ("config", "identity"):
-        del sys.modules[name]
-    gc.collect()
-    return settings, account, store
+        names = ("status", "close", "dispute", "export", "pin", "stop")
+        return {name: late(name) for name in names}
 
 
 def main():
     """Run the device of the current directory. SystemExit with 2 for what its owner must fix."""
     if MICROPYTHON:
         gc.threshold(_GARBAGE)
-    console = Console()
+    # What this needs is dropped before the rest is loaded.
+    console, settings, account, store = borrowed("start").prepare()
+    if not account:
+        return
+    gc.collect()
     try:
-        settings, account, store = _prepare()
-        console = Console(settings["console"])
         device = Device(settings, account, store, console)
-    except (ValueError, StoreError) as error:  # also ConfigError and IdentityError
-        console.event("error", text=str(error))
-        raise SystemExit(2)
+    except ValueError as error:  # channels of another format
+        borrowed("start").salvage(console, settings, error, store, account)
     del settings
     gc.collect()
     try:

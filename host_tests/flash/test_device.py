@@ -1,4 +1,4 @@
-"""A device whose store does not open ends with one clear line, and makes no new key."""
+"""A device whose store does not open says so, goes to safe mode, and makes no new key."""
 
 from __future__ import annotations
 
@@ -90,7 +90,9 @@ def test_damaged_store(tmp_path: Path, damage: str) -> None:
     before = content(tmp_path)
     done = run(tmp_path)
     assert done.returncode == 2, done.stdout + done.stderr
-    (line,) = done.stdout.splitlines()
-    assert line.startswith("error ") and "damaged" in line and "nothing is signed" in line
+    error, safe, stopped = map(json.loads, done.stdout.splitlines())
+    assert error["event"] == "error"
+    assert "damaged" in error["text"] and "nothing is signed" in error["text"]
+    assert (safe["event"], stopped["event"]) == ("safe mode", "stopped")
     assert not done.stderr
     assert content(tmp_path) == before

@@ -102,8 +102,10 @@ def test_damaged_store(tmp_path: Path) -> None:
 def test_same_key_after_a_restart(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(with_port(free_port(socket.SOCK_DGRAM)))
     one, two = start(tmp_path), start(tmp_path)
-    first, second = (json.loads(run.stdout.splitlines()[0]) for run in (one, two))
-    assert first["address"] == second["address"]
+    made, *first = map(json.loads, one.stdout.splitlines())
+    second = [json.loads(line) for line in two.stdout.splitlines()]
+    assert made["event"] == "key made" and {"urandom", "jitter"} < set(made["sources"])
+    assert first[0]["address"] == second[0]["address"]
     secret = (tmp_path / "perun.journal").read_bytes()[-32:].hex()
     assert secret not in one.stdout + one.stderr + two.stdout + two.stderr
 

@@ -53,5 +53,6 @@ def borrowed(name):
     if MICROPYTHON:
         parent, _, child = name.rpartition(".")
         del sys.modules[name]
-        delattr(sys.modules[parent], child)
+        if parent:
+            delattr(sys.modules[parent], child)
     return module

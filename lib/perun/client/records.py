@@ -24,6 +24,8 @@ _Record = namedtuple(
     ),
 )
 
+_FORMATS = (1, 2)  # what may stand in front: a Channel's, a ForeignChannel's
+
 compact.KINDS["whole_update"] = ("record", ChannelUpdate, None, ("state", "u16", "sig"))
 compact.KINDS["some_update"] = ("optional", "whole_update", None)
 compact.KINDS["two_updates"] = ("list", "whole_update", 2, 2)
@@ -66,15 +68,21 @@ def dump_channel(machine):
     return compact.dumps("channel", record)
 
 
+def read_channel(data):
+    """The record in these bytes: params, state, sigs... Raises WireError when they are none, or of
+    another format."""
+    form = data[1] if len(data) > 1 else 0
+    if form not in _FORMATS:
+        raise compact.WireError("the store has channels of format %d" % form)
+    return compact.loads("channel", data)
+
+
 def load_channel(data, chain, account):
     """The Channel in these bytes. Raises WireError when they are none, or of another format."""
-    record = compact.loads("channel", data)
+    record = read_channel(data)
     kind = Channel
-    if record.format != 1:
+    if record.format != kind.FORMAT:
         from perun.channel.foreign import ForeignChannel as kind
-
-        if record.format != kind.FORMAT:
-            raise compact.WireError("the store has channels of format %d" % record.format)
     current = Transaction(record.state, record.sigs)
     return kind(
         chain,

@@ -61,6 +61,10 @@ class Journal(Store):
         self._file = self._mark = None
         super().__init__(path)
 
+    def compact(self):
+        """Write the file anew: values that were replaced or deleted are in it no more."""
+        self._attempt(self._compact)
+
     def stats(self):
         """(bytes written since the first file was made, compactions): what wears the flash."""
         return self._earlier + self._end, self._compactions

@@ -1,0 +1,92 @@
+"""What every device obeys on its console: coroutine functions of the Device and further words.
+
+Loaded for each command, and forgotten after it.
+"""
+
+import gc
+import sys
+
+from perun.chain.address import to_checksum
+from perun.channel import ACTING, FINAL
+from perun.compat import MICROPYTHON
+
+
+async def status(device):
+    """Show how things stand."""
+    client = device.client
+    guardian = client.guardian
+    gc.collect()
+    shown = {
+        "app": device.name,
+        "address": to_checksum(client.account.address),
+        "service": bool(guardian and guardian.connected),
+        "channels": [_describe(channel) for channel in client.channels.values()],
+    }
+    if MICROPYTHON:
+        shown["heap"] = {"used": gc.mem_alloc(), "free": gc.mem_free()}
+    shown.update(device.app.status())
+    device.console.event("status", **shown)
+
+
+def _describe(channel):
+    return {
+        "id": channel.id,
+        "phase": channel.phase,
+        "version": channel.version,
+        "watched": channel.watched,
+        "registered": channel.registered,
+        "balances": channel.state.allocation.balances,
+        "peer": channel.peer.connected,
+    }
+
+
+def _open_channels(device):
+    return [c for c in device.client.channels.values() if ACTING <= c.phase < FINAL]
+
+
+async def close(device):
+    """Settle the open channels together with their peers."""
+    for channel in _open_channels(device):
+        await channel.close()
+
+
+async def dispute(device):
+    """Settle the open channels without their peers."""
+    for channel in _open_channels(device):
+        await channel.dispute()
+
+
+async def export(device):
+    """Show the newest signed states: with them anybody can settle on chain."""
+    client = device.client
+    machines = [channel.machine for channel in client.channels.values()]
+    for machine in machines + client.settled():
+        state, sigs = machine.current
+        channel = client.channels.get(machine.id)
+        device.console.event(
+            "export",
+            params=machine.params,
+            state=state,
+            sigs=sigs,
+            receipt=channel and channel.receipt,
+        )
+
+
+async def pin(device, *pins):
+    """`pin NEW`, `pin OLD NEW`, `pin OLD -`: set, change or drop the PIN of the key."""
+    if not 0 < len(pins) < 3:
+        raise ValueError("pin NEW, pin OLD NEW, or pin OLD - to do without")
+    old, new = pins if len(pins) == 2 else (None, pins[0])
+    import identity
+
+    try:
+        identity.change_pin(device.client.store, old, None if new == "-" else new)
+    finally:
+        for name in ("identity", "vault"):
+            sys.modules.pop(name, None)
+    device.console.event("pin changed")
+
+
+async def stop(device):
+    """End the device."""
+    device.stopped.set()

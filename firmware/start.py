@@ -1,0 +1,85 @@
+"""Before a device runs: its configuration, its store, its key. Forgotten afterwards."""
+
+import asyncio
+import os
+import sys
+
+from console import Console
+from perun.compat import borrowed
+from perun.store import StoreError
+
+CONFIG = "config.json"
+STORE = "perun.journal"
+
+
+def prepare():
+    """(Console, settings, Account, store); no Account for a device that stopped while it was
+    locked. Raises SystemExit with 2 for what its owner must fix, perhaps after safe mode."""
+    console = Console()
+    try:
+        settings = borrowed("config").load(CONFIG)
+    except ValueError as error:
+        console.event("error", text=str(error))
+        raise SystemExit(2)
+    console = Console(settings["console"])
+    store = None
+    try:
+        store = _open_store(settings["store"])
+        account = _account(console, store)
+    except (ValueError, StoreError) as error:  # also IdentityError
+        salvage(console, settings, error, store)
+    if not account:
+        store.close()
+    return console, settings, account, store
+
+
+def _open_store(kind):
+    """The store: on a partition of its own, if the board has one and no file was begun."""
+    device = None
+    if kind != "file":
+        try:
+            device = __import__("partition").channels()
+        except ImportError:
+            pass
+        if not device and kind == "flash":
+            raise StoreError("store: this firmware has no partition for channels: use our own")
+    if device and (kind == "flash" or not _exists(STORE)):
+        from perun.store.flash import FlashJournal
+
+        return FlashJournal(device)
+    from perun.store.journal import Journal
+
+    return Journal(STORE)
+
+
+def _exists(path):
+    try:
+        os.stat(path)
+        return True
+    except OSError:
+        return False
+
+
+def _account(console, store):
+    """The Account, or None for a device that stopped before it got its PIN."""
+    identity = borrowed("identity")
+    try:
+        return identity.load(store, None, lambda names: console.event("key made", sources=names))
+    except identity.Locked as locked:
+        return asyncio.run(borrowed("lock").unlocked(console, store, locked, identity.load))
+    finally:
+        sys.modules.pop("vault", None)
+
+
+def salvage(console, settings, reason, store, account=None):
+    """Run what is left for a device whose store cannot be trusted. Ends with SystemExit."""
+    from safe import SafeMode
+
+    try:
+        values = {key: store.get(key) for key in store.keys()}
+    except (AttributeError, StoreError):
+        from perun.store.salvage import salvage
+
+        values = salvage(STORE)
+    asyncio.run(SafeMode(settings, console, reason, values, account).run())
+    raise SystemExit(2)

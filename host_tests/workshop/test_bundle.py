@@ -82,7 +82,30 @@ def test_what_a_local_name_hides_is_refused(build):
         build(
             one="from two import text as made\ndef f(text):\n    return made(text)\n",
             two="def text(value): return value\n",
+            three="from two import text\n",
         )
+
+
+def test_functions_that_only_the_bundle_knows_have_short_names(build):
+    found = build(
+        one="from two import double, half\ndef _four():\n    return double(2)\nvalue = _four()\n",
+        two="_TWO = [2]\ndef double(value): return _TWO[0] * value\ndef half(x): return x / 2\n",
+        three="from two import half\n",
+    )
+    assert not any(name in found["one"] for name in ("double", "_four", "_TWO"))
+    assert "def half" in found["one"] and run(found, "one")["value"] == 4
+    assert found["two"].endswith("as double, half\n")  # whoever imports it by its name finds it
+
+
+def test_texts_are_loaded_for_an_error(build, tmp_path):
+    text = "what went wrong " * 80
+    found = build(one=f"def f():\n    raise ValueError({text!r})\n", two="")
+    assert text not in found["one"] and text in found["_one_texts"]
+    compat = "def borrowed(name):\n    raise MemoryError\n"
+    result: dict = {}
+    exec(found["one"].replace("from perun.compat import borrowed", compat), result)
+    with pytest.raises(ValueError, match="^$"):
+        result["f"]()  # without memory for the words
 
 
 def test_a_name_for_two_modules_is_refused(build):

@@ -1,4 +1,5 @@
-"""Names that nobody reads on a device: parameters, and what is private to a class: `self._name`.
+"""Names that nobody reads on a device: parameters, and what is private to a class (`self._name`)
+or to a module (`_name`).
 
 MicroPython keeps every name once, for ever, and with it the names of parameters, although callers
 give them by position. So they get names that all functions and classes share. What an application
@@ -14,15 +15,25 @@ from typing import NamedTuple
 
 from bundle.world import BundleError, Function, bindings
 
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"
-_SHORT = [f"_{a}" for a in _LETTERS] + [f"_{a}{b}" for a in "ab" for b in _LETTERS]
+# Words that every MicroPython has in its flash, so that they cost no memory. No protocol of the
+# machine looks for them (as for `read` or `send`), and no exception has them.
+_SHORT = """
+    lower upper strip lstrip rstrip find rfind rindex split rsplit replace startswith endswith
+    partition rpartition splitlines center isalpha isdigit isspace islower isupper encode decode
+    union discard difference intersection issubset issuperset isdisjoint setdefault popitem
+    fromkeys insert reverse extend collect isenabled threshold mem_alloc mem_free mem_info
+    qstr_info heap_lock heap_unlock opt_level kbd_intr schedule byteorder maxsize platform argv
+    implementation print_exception stdin stdout stderr sqrt exp log cos sin tan acos asin atan
+    atan2 ceil fabs floor fmod frexp ldexp modf trunc radians degrees isfinite isinf isnan copysign
+""".split()
+_SHORT += [f"_{a}{b}" for a in "ab" for b in "abcdefghijklmnopqrstuvwxyz"]
 
 
 class Kept(NamedTuple):
     """Names that stay as they are."""
 
     keywords: frozenset[str]  # given to a function by name
-    attributes: frozenset[str]  # seen by others than the methods of their class
+    attributes: frozenset[str]  # seen by others than the methods of their class, or the module
 
 
 def kept(trees: Iterable[ast.Module], bundles: Iterable[ast.Module]) -> Kept:
@@ -40,14 +51,64 @@ def kept(trees: Iterable[ast.Module], bundles: Iterable[ast.Module]) -> Kept:
             attributes.add(node.attr)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             attributes.add(node.value)  # it may be given to getattr()
+        elif isinstance(node, ast.ImportFrom):
+            attributes |= {alias.name for alias in node.names}
     return Kept(frozenset(keywords), frozenset(attributes))
 
 
-def shorten(tree: ast.Module, stays: Kept) -> None:
-    """Rename in place."""
+def shorten(tree: ast.Module, stays: Kept) -> dict[str, str]:
+    """Rename in place. Returns the new names of what the module binds."""
+    names = _shorten_globals(tree, stays.attributes)
     _shorten_parameters(tree, stays.keywords)
     for family in _families(tree):
         _shorten_attributes(family, stays.attributes)
+    return names
+
+
+def _shorten_globals(tree: ast.Module, stays: frozenset[str]) -> dict[str, str]:
+    """What a module binds for itself. A local of the same name gets the same new one."""
+    in_classes = {
+        name
+        for cls in ast.walk(tree)
+        if isinstance(cls, ast.ClassDef)
+        for name, _ in bindings(cls.body)
+    }
+    names = dict.fromkeys(
+        name
+        for name, _ in bindings(tree.body)
+        if name[0] == "_" and name[:2] != "__" and name not in in_classes | stays
+    )
+    used = {name for node in ast.walk(tree) for name in _names(node)}
+    free = (name for name in _SHORT if name not in used)
+    short = {name: next(free) for name in names}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name():
+                node.id = short.get(node.id, node.id)
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                node.name = short.get(node.name, node.name)
+            case ast.arg():
+                node.arg = short.get(node.arg, node.arg)
+            case ast.Global():
+                node.names = [short.get(name, name) for name in node.names]
+            case ast.ExceptHandler():
+                node.name = short.get(node.name or "", node.name)
+            case ast.alias() if (node.asname or node.name) in short:
+                node.asname = short[node.asname or node.name]
+    return short
+
+
+def _names(node: ast.AST) -> Iterator[str]:
+    """The identifiers that this node itself has."""
+    match node:
+        case ast.Name(id=name) | ast.arg(arg=name):
+            yield name
+        case (
+            ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name)
+        ):
+            yield name
+        case ast.alias():
+            yield node.asname or node.name
 
 
 def _shorten_parameters(node: ast.AST, keywords: frozenset[str]) -> None:
@@ -146,9 +207,11 @@ def _shorten_attributes(family: list[ast.ClassDef], stays: frozenset[str]) -> No
         - plain
         - stays
     )
-    if len(names) > len(_SHORT):
+    public = plain | {node.attr for node in uses} | {method.name for method in methods} | stays
+    free = [name for name in _SHORT if name not in public]
+    if len(names) > len(free):
         raise BundleError(f"{family[0].name} and its relatives have too many private names")
-    short = dict(zip(names, _SHORT, strict=False))
+    short = dict(zip(names, free, strict=False))
     for node in uses:
         node.attr = short.get(node.attr, node.attr)
     for method in methods:

@@ -85,6 +85,7 @@ class World:
             module.tree = ast.fix_missing_locations(Fold(known).visit(module.tree))
             self._collect(module)
         self.known = known
+        self._wanted = set(self._wanted_outside())
         self._names = {bundle: self._final_names(bundle) for bundle in bundles}
 
     def _collect(self, module: Module) -> None:
@@ -127,7 +128,11 @@ class World:
         return self._names.get(self.home(module), {}).get((module, name), name)
 
     def _final_names(self, bundle: str) -> dict[tuple[str, str], str]:
-        """Names that two modules of the bundle have, or that builtins have, get another one."""
+        """Names that two modules of the bundle have, or that builtins have, get another one.
+
+        So do functions that no module outside of the bundle uses: a private one, which is then
+        shortened. The modules that stand for the members know it (build.py).
+        """
         names: dict[tuple[str, str], str] = {}
         members = [self.modules[name] for name in self.bundles[bundle]]
         taken = set(dir(builtins))
@@ -141,13 +146,45 @@ class World:
         for module in members:
             for name in sorted(module.defined):
                 final = name
-                if name in taken:
+                if module.name != bundle and self._is_inner_function(module, name):
+                    final = f"_{name}"
+                if final in taken:
+                    final = name
+                if final in taken:
                     final = "_".join((name, *(module.name.split(".")[1:] or [module.name])))
                 if final in taken:
                     raise BundleError(f"{module.path}: no name is left for {name} in {bundle}")
                 taken.add(final)
                 names[module.name, name] = final
         return names
+
+    def _is_inner_function(self, module: Module, name: str) -> bool:
+        is_function = any(
+            isinstance(node, Function) and node.name == name for node in module.tree.body
+        )
+        return is_function and name[0] != "_" and (module.name, name) not in self._wanted
+
+    def _wanted_outside(self) -> Iterator[tuple[str, str]]:
+        """What a module uses of another one with another home: that one and the name."""
+        for module in self.modules.values():
+            references = {}
+            uses = []
+            for node in ast.walk(module.tree):
+                if isinstance(node, ast.ImportFrom) and node.module in self.modules:
+                    for alias in node.names:
+                        meaning = self.meaning(node.module, alias.name)
+                        if isinstance(meaning, Reference):
+                            references[alias.asname or alias.name] = meaning.module
+                        uses.append(meaning)
+            for node in ast.walk(module.tree):
+                if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                    other = references.get(node.value.id)
+                    if other and node.attr in self.modules[other].defined:
+                        uses.append(Defined(other, node.attr))
+            for meaning in uses:
+                if isinstance(meaning, Defined):
+                    if self.home(meaning.module) != self.home(module.name):
+                        yield meaning.module, meaning.name
 
     # -- what names mean ----------------------------------------------------------------------
 

@@ -12,9 +12,12 @@ import pytest
 from perun.adoption.session import ServiceError, Session
 from perun.chain.account import Account
 from perun.chain.ethereum import Ethereum
-from perun.link import tcp
+from perun.channel import Limits
+from perun.client import Client
+from perun.link import memory, tcp
 from perun.link.handshake import HandshakeError, handshake
-from perun.model import Transaction
+from perun.model import Transaction, ether
+from perun.store.memory import MemoryStore
 from perun.wire import service_messages as sm
 from perun.wire.compact import Compact
 from perun.wire.messages import ROLE_DEVICE
@@ -95,3 +98,87 @@ async def test_device_refuses_another_service(start, cars):
     service = await start(*cars)
     with pytest.raises(HandshakeError, match="another address"):
         await session(service, cars[0], [], bytes(20))
+
+
+class Queued:
+    """Two devices with three channels, and one of them may reach the service."""
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        for task in self.tasks:
+            task.cancel()
+
+    def __init__(self, chain, service, cars):
+        self.tasks = []
+        self.service = service
+        assets = (ether(1337, kit.eth(chain)),)
+        limits = Limits(assets, (10**18,), 60, 86400)
+        self.clients = [
+            Client(Account(car.secret), 1337, limits, car.receiver, MemoryStore()) for car in cars
+        ]
+        self.watched = []  # (channel, version), as the service takes them over
+        original = service.handlers._watch
+
+        async def watch(device, request):
+            receipt = await original(device, request)
+            self.watched.append((request.state.id, request.state.version))
+            return receipt
+
+        service.handlers._watch = watch
+
+    async def open(self, count):
+        """So many channels: the payee's handles and the payer's."""
+        payee, payer = self.clients
+        payee.on_proposal = lambda proposal: None
+        one, other = memory.pair()
+        accepting = asyncio.create_task(payee.accept(other))
+        peer = await payer.connect(one, payee.account.address)
+        await accepting
+        mine = [await payer.propose(peer, ((1000, 1000),), 600) for _ in range(count)]
+        theirs = [payee.channels[handle.id] for handle in mine]
+        for handle in mine + theirs:
+            await handle.signed()
+            await handle.happened("funded")
+        return theirs, mine
+
+    def guard(self):
+        dial = lambda: tcp.connect("127.0.0.1", port(self.service))  # noqa: E731
+        self.tasks.append(asyncio.create_task(self.clients[0].guard(dial)))
+
+
+async def test_what_queued_offline_is_the_newest_of_each_channel(chain, start, cars):
+    """Payments go on without the service; it then gets one state of each channel, not all."""
+    async with Queued(chain, await start(*cars), cars) as queued:
+        theirs, mine = await queued.open(3)
+        for count, handle in zip((40, 5, 1), mine, strict=True):
+            for _ in range(count):
+                await handle.pay(1)
+        queued.guard()
+        await kit.until(lambda: all(one.watched == one.version for one in theirs))
+        newest = [(one.id, one.version) for one in theirs]
+        assert sorted(set(queued.watched)) == sorted(newest)
+        assert [one.version for one in theirs] == [40, 5, 1]
+
+
+async def test_a_busy_channel_starves_no_other(chain, start, cars):
+    """While one channel is paid without a pause, a payment in another one is soon guarded."""
+    async with Queued(chain, await start(*cars), cars) as queued:
+        theirs, mine = await queued.open(3)
+        queued.guard()
+
+        async def flood():
+            while True:
+                await mine[0].pay(1)
+
+        queued.tasks.append(asyncio.create_task(flood()))
+        await kit.until(lambda: theirs[0].watched > 2, 60)
+        for one, other in zip(mine[1:], theirs[1:], strict=True):
+            version = await one.pay(1)
+            await other.paid(version)
+            before = len(queued.watched)
+            await kit.until(lambda other=other: other.watched == other.version, 60)
+            # Requests in between: the one on its way, and those that queued before it.
+            assert (other.id, version) in queued.watched[before - 1 : before + 4]
+        assert theirs[0].version > 4

@@ -277,3 +277,19 @@ async def test_requests_are_answered_meanwhile(proxy, desk):
         async with asyncio.timeout(2):
             assert isinstance(await station.watch(deal, deal.state(version)), sm.Receipt)
     proxy.faults = itertools.repeat(None)
+
+
+async def test_the_limit_it_hides_a_dispute(chain, proxy, desk):
+    """A node that shows nothing of a dispute until its time is over: the old state wins. It cannot
+    touch the rest: the device gets what that state gives it."""
+    _, deal, station = desk
+    await funded(deal, station)
+    await station.watch(deal, deal.state(7, ((20, 60),)))
+    proxy.head = here(chain)
+    deal.register(deal.state(0))
+    chain.node.pass_time(DURATION)
+    await looked(proxy)
+    assert deal.registered() == 0
+    proxy.head = None
+    await station.event(sm.EVENT_WITHDRAWN, 20)
+    assert kit.wealth(chain, station) == 30

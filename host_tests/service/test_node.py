@@ -86,13 +86,16 @@ async def test_it_lags_while_an_old_state_is_registered(chain, proxy, desk):
     assert kit.wealth(chain, station) == 60
 
 
-async def test_it_falls_behind_what_it_has_said(chain, proxy, desk):
+@pytest.mark.parametrize("blocks", [0, 300])
+async def test_it_falls_behind_what_it_has_said(chain, proxy, desk, blocks):
     """Another node has taken its place that lacks blocks: it is not believed, nothing is done
     twice, and this is no reorganisation."""
     _, deal, station = desk
     before = here(chain)
     await funded(deal, station)
     made = sent(chain)
+    chain.node.mine(blocks)
+    await looked(proxy, 40 if blocks else 3)  # the newest ones are read one by one
     with capture_logs() as logs:
         proxy.head = before
         await station.fund(deal)  # asks for another look

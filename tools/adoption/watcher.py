@@ -187,7 +187,12 @@ class Watcher:
                     raise ChainError(f"the node lags: it is {behind} blocks behind")
                 return number
             replaced = True
-        return seen[-1][0] - 1
+        if not replaced:
+            raise ChainError(
+                f"the node is at block {head.number}, far behind {seen[0][0]}: it lags, or the"
+                " chain began anew and needs another database"
+            )
+        return min(seen[-1][0] - 1, head.number)
 
     async def _advance(self, number: int, block_hash: bytes) -> None:
         async with self._store.write() as tx:

@@ -82,10 +82,13 @@ class FlashJournal(Store):
         self._rewriting = 0  # the sector in which the rewrite that goes on began
         self._doubtful = False  # whether something was cut short, or is there only once
         self._parts = b""  # of a record that is not complete
-        headers = [self._header(place) for place in range(self._sectors)]
-        headers = [header for header in headers if header]
-        if headers:
-            self._load(*max(headers))
+        newest = None
+        for place in range(self._sectors):
+            header = self._header(place)
+            if header and (not newest or header > newest):
+                newest = header
+        if newest:
+            self._load(*newest)
         else:
             self._begin()
         if self._doubtful or self._parts:

@@ -424,6 +424,27 @@ def test_sign_takes_the_next_nonce():
     assert curve.verify(DIGEST, signature, curve.public_key(SECRET))
 
 
+def test_a_nonce_that_changes_releases_nothing():
+    class Disturbed:
+        """The backend, but the digest changes between the nonce and the signature."""
+
+        sign = bigint.sign
+        times = 0
+
+        @classmethod
+        def nonce(cls, digest, secret, entropy, skip):
+            cls.times += 1
+            return bigint.nonce(digest if cls.times == 1 else bytes(32), secret, entropy, skip)
+
+    real = curve._backend
+    curve._backend = Disturbed
+    try:
+        raises(RuntimeError, curve.sign, DIGEST, SECRET)
+    finally:
+        curve._backend = real
+    assert Disturbed.times == 2
+
+
 def test_additions_of_every_kind():
     infinity = (1, 1, 0)
     x, y = BASE

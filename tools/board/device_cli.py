@@ -276,6 +276,33 @@ def status(port: Port = None, as_json: Json = False) -> None:
     Output(as_json).result(found)
 
 
+def unlock(
+    pin: Annotated[
+        str, typer.Option(envvar="UPERUN_PIN", prompt=True, hide_input=True, help="Of the key.")
+    ],
+    port: Port = None,
+    as_json: Json = False,
+) -> None:
+    """Give a device that waits for it the PIN of its key."""
+    with Console(find(port)) as console:
+        if not console.status().get("locked"):
+            Output(as_json).result({"locked": False}, "the device is not locked")
+            return
+        console.send(f"unlock {pin}")
+        event = console.until(
+            lambda one: (
+                one["event"] == "ready"
+                or one["event"] == "error"
+                and one.get("command") == "unlock"
+            ),
+            120,
+            "the key to open",
+        )
+    if event["event"] == "error":
+        raise BoardError(str(event.get("text")))
+    Output(as_json).result({"locked": False, "address": event.get("address")}, "the device runs")
+
+
 def pay(
     wh: Annotated[int, typer.Argument(help="How many Wh to charge and pay.")],
     port: Port = None,
@@ -313,7 +340,7 @@ def pay(
 def _settle(port: str | None, command: str, kinds: tuple[str, ...], timeout: float) -> None:
     out = Output("--json" in sys.argv)
     with Console(find(port)) as console:
-        if not console.status()["channels"]:
+        if not console.status().get("channels"):
             out.result({"channels": 0}, "there is no open channel")
             return
         console.send(command)
@@ -443,6 +470,6 @@ def restore(
 
 
 COMMANDS = (
-    *(flash, deploy, provision, status, pay, close, dispute, logs),
+    *(flash, deploy, provision, unlock, status, pay, close, dispute, logs),
     *(doctor, backup, restore, restart),
 )

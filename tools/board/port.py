@@ -74,14 +74,17 @@ class Identity:
         """The definition that fits, if there is one."""
         if self.virtual:
             return boards()[self.virtual]
-        name = self.machine.lower()
-        # The longest product first: "Pico 2 W" before "Pico".
-        for one in sorted(boards().values(), key=lambda one: -len(one.product)):
-            words = one.product.lower().split(" / ")[0]
-            same = words.replace(" ", "") in name.replace(" ", "").replace("-", "")
-            if same or f" {one.chip}" in name.replace("-", ""):
-                return one
+        # "Raspberry Pi Pico W with RP2040"; the longest product first: "Pico W" before "Pico".
+        name = _squeeze(self.machine.partition(" with ")[0])
+        products = {_squeeze(one.product.partition(" / ")[0]): one for one in boards().values()}
+        for product in sorted(products, key=len, reverse=True):
+            if product in name:
+                return products[product]
         return None
+
+
+def _squeeze(text: str) -> str:
+    return text.lower().replace(" ", "").replace("-", "")
 
 
 def find(port: str | None = None) -> str:

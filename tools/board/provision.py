@@ -43,13 +43,10 @@ try:
     if store.get(b"k") is not None:
         try:
             address = identity.load(store).address
-        except getattr(identity, "Locked", KeyError) as error:
+        except identity.Locked as error:
             address, locked = error.address, True
     elif {make}:
-        if hasattr(identity, "make"):
-            account, sources = identity.make(store, {pin!r}, {extra!r})
-        else:
-            account, sources = identity.load(store), ["urandom", "jitter", "time", "board"]
+        account, sources = identity.make(store, {pin!r}, {extra!r})
         address, locked = account.address, {pin!r} is not None
     say(address and [to_checksum(address), sources, locked])
 finally:

@@ -42,10 +42,11 @@ class NoInstructions:
 
 def test_the_keys_of_the_wire():
     sizes = wire.measure()
-    assert sizes.keys() == {"compact", "compact_serial", "gen1", "gen2"}
+    foreign = ("gen1", "gen2", "gen2_ethereum", "gen2_rsa", "perunio_rsa")
+    assert sizes.keys() == {"compact", "compact_serial", *foreign}
     for codec in ("compact", "compact_serial"):
         assert sizes[codec].keys() == BETWEEN_PEERS | WITH_SERVICE
-    for codec in ("gen1", "gen2"):
+    for codec in foreign:
         assert sizes[codec].keys() == BETWEEN_PEERS | {"auth"}
     for message in {name for codec in sizes.values() for name in codec}:
         assert f"`{message}`" in README

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from adoption.bridge.perunio import Perunio
 from perun.wire import messages
 from perun.wire.frame import serial_frame, tcp_frame
 from perun.wire.protobuf import Protobuf
@@ -27,6 +28,9 @@ def measure() -> dict[str, dict[str, int]]:
         "compact_serial": _compact(serial_frame),
         "gen1": _perun(1),
         "gen2": _perun(2),
+        "gen2_ethereum": _perun(2, "ethereum"),
+        "gen2_rsa": _perun(2, "rsa"),
+        "perunio_rsa": _perunio(),
     }
 
 
@@ -42,28 +46,56 @@ def _compact(frame: _Frame) -> dict[str, int]:
     return sizes | {name: _size(message, codec, codec, frame) for name, message in spoken.items()}
 
 
-def _perun(generation: int) -> dict[str, int]:
-    """go-perun's protobuf over TCP between nodes that have names, "Alice" and "Bob", only."""
-    alice, bob = (_name(name, generation) for name in ("Alice", "Bob"))
+def _perun(generation: int, kind: str = "name") -> dict[str, int]:
+    """go-perun's protobuf over TCP between two nodes."""
+    alice, bob = (_address(name, generation, kind) for name in ("Alice", "Bob"))
     theirs, ours = Protobuf(generation, alice, bob), Protobuf(generation, bob, alice)
-    # Generation 1 authenticates nobody. In generation 2 this is what the Ethereum backend's
-    # accounts send, and a proposal has 256 bytes that say nothing.
-    auth = messages.AuthResponse(b"Authenticate" if generation == 2 else b"")
+    return _foreign(theirs, ours, (alice, bob), generation, kind, tcp_frame)
+
+
+def _perunio() -> dict[str, int]:
+    """go-perun's other serializer, which has no frames; between the same nodes as gen2_rsa."""
+    alice, bob = (_address(name, 2, "rsa") for name in ("Alice", "Bob"))
+    theirs, ours = _Perunio(alice, bob), _Perunio(bob, alice)
+    return _foreign(theirs, ours, (alice, bob), 2, "rsa", bytes)
+
+
+class _Perunio(Perunio):
+    def decode(self, data: bytes) -> Any:
+        return super().decode(data)[0]
+
+
+def _foreign(
+    theirs: _Codec,
+    ours: _Codec,
+    addresses: tuple[bytes, bytes],
+    generation: int,
+    kind: str,
+    frame: _Frame,
+) -> dict[str, int]:
+    # Generation 1 authenticates nobody. In generation 2 the Ethereum backend's accounts send a
+    # word, others a signature of RSA-2048; and a proposal has 256 bytes that say nothing.
+    proof = b"" if generation == 1 else bytes(256) if kind == "rsa" else b"Authenticate"
+    auth = messages.AuthResponse(proof)
     aux = bytes(256 if generation == 2 else 0)
     sizes = {
-        "auth": _size(auth, theirs, ours, tcp_frame),
-        "handshake": _size(auth, theirs, ours, tcp_frame) + _size(auth, ours, theirs, tcp_frame),
+        "auth": _size(auth, theirs, ours, frame),
+        "handshake": _size(auth, theirs, ours, frame) + _size(auth, ours, theirs, frame),
     }
-    spoken = conversation.between_peers((alice, bob), aux)
-    return sizes | {
-        name: _size(message, theirs, ours, tcp_frame) for name, message in spoken.items()
-    }
+    spoken = conversation.between_peers(addresses, aux)
+    return sizes | {name: _size(message, theirs, ours, frame) for name, message in spoken.items()}
 
 
-def _name(name: str, generation: int) -> bytes:
-    """The marshalled wire address of a node with a name and without a key."""
+def _address(name: str, generation: int, kind: str) -> bytes:
+    """The marshalled wire address of a node: a name, with or without an RSA-2048 key, or the
+    Ethereum backend's."""
+    if kind == "ethereum":
+        return name.encode().ljust(20, b"\1")
     raw = name.encode()
-    return raw if generation == 1 else len(raw).to_bytes(2, "big") + raw
+    if generation == 1:
+        return raw
+    key = b"\1\0" + b"\xff" * 256 + b"\0\1\0\1" if kind == "rsa" else b""
+    return len(raw).to_bytes(2, "big") + raw + key
 
 
 def _size(message: Any, sender: _Codec, recipient: _Codec, frame: _Frame) -> int:

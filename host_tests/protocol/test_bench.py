@@ -42,7 +42,7 @@ class NoInstructions:
 
 def test_the_keys_of_the_wire():
     sizes = wire.measure()
-    foreign = ("gen1", "gen2", "gen2_ethereum", "gen2_rsa", "perunio_rsa")
+    foreign = ("gen1", "gen2", "gen2_eth", "gen2_rsa", "perunio")
     assert sizes.keys() == {"compact", "compact_serial", *foreign}
     for codec in ("compact", "compact_serial"):
         assert sizes[codec].keys() == BETWEEN_PEERS | WITH_SERVICE

@@ -131,7 +131,7 @@ def _one_payment(payment: dict[str, Any]) -> str:
 def _table(title: str, first: str, *columns: str) -> Table:
     table = Table(first, title=title, title_justify="left")
     for column in columns:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True, min_width=len(column))
     return table
 
 

@@ -28,9 +28,9 @@ def measure() -> dict[str, dict[str, int]]:
         "compact_serial": _compact(serial_frame),
         "gen1": _perun(1),
         "gen2": _perun(2),
-        "gen2_ethereum": _perun(2, "ethereum"),
+        "gen2_eth": _perun(2, "ethereum"),
         "gen2_rsa": _perun(2, "rsa"),
-        "perunio_rsa": _perunio(),
+        "perunio": _perunio(),
     }
 
 

@@ -80,7 +80,8 @@ async def pin(device, *pins):
     import identity
 
     try:
-        identity.change_pin(device.client.store, old, None if new == "-" else new)
+        new = None if new == "-" else new
+        identity.change_pin(device.client.store, old, new, 2, device.feed)
     finally:
         for name in ("identity", "vault"):
             sys.modules.pop(name, None)

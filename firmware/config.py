@@ -54,6 +54,8 @@ _FILE = {
     "app": (..., "part"),
     "console": ("text", "one_of", "text", "json"),
     "store": ("auto", "one_of", "auto", "file", "flash"),
+    "wifi": (None, "networks"),
+    "hardware": (None, "fields_of", "hardware"),
 }
 
 
@@ -204,6 +206,28 @@ class _Kinds:
             expected = "a SHA-256 of 64 hexadecimal digits, or a list of two"
             raise _wrong(where, expected, value)
         return pins
+
+    @staticmethod
+    def pin(value, where):
+        """A pin: its number, or the name that the board has for it."""
+        if not _is_number(value, 0, 127) and not (isinstance(value, str) and 0 < len(value) < 16):
+            raise _wrong(where, "a pin: its number or its name", value)
+        return value
+
+    @staticmethod
+    def networks(value, where):
+        """An object of 1 to 4 names of networks with their passwords."""
+        texts = value if isinstance(value, dict) else {}
+        fits = all(isinstance(texts[name], str) and len(texts[name]) <= 64 for name in texts)
+        if not 0 < len(texts) <= 4 or not fits or not all(0 < len(name) <= 32 for name in texts):
+            expected = 'an object {"network": "password"} of at most 4'
+            raise ConfigError("%s: expected %s" % (where, expected))  # and shows no password
+        return value
+
+    @staticmethod
+    def fields_of(value, where, module):
+        """An object with the FIELDS of a module."""
+        return check_section(value, __import__(module).FIELDS, where)
 
     @staticmethod
     def text(value, where):

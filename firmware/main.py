@@ -45,8 +45,25 @@ class Device:
         self.name = app["module"]
         self.app = __import__(app["module"]).App(self.client, app, console, self._peering)
         self.stopped = asyncio.Event()
+        self.feed = None  # a watchdog's, for work that keeps everything waiting
+        self._more = self._board_jobs(config)
         console.commands.update(self._commands())
         console.commands.update(self.app.commands())
+
+    def _board_jobs(self, config):
+        """What the configuration says of the board itself."""
+        jobs = ()
+        if config["wifi"]:
+            from wifi import Wifi
+
+            jobs += (("wifi", Wifi(config["wifi"], self.console).run),)
+        if config["hardware"]:
+            from hardware import Hardware
+
+            hardware = Hardware(config["hardware"], self.console)
+            self.feed = hardware.feed
+            jobs += hardware.jobs()
+        return jobs
 
     async def run(self):
         """Run everything until the command `stop`."""
@@ -62,7 +79,10 @@ class Device:
         )
         address = to_checksum(self.client.account.address)
         self.console.event("ready", app=self.name, address=address)
-        tasks = [asyncio.create_task(self._supervise(*job)) for job in jobs + self.app.jobs()]
+        tasks = [
+            asyncio.create_task(self._supervise(*job))
+            for job in jobs + self._more + self.app.jobs()
+        ]
         await asyncio.sleep(0)  # all of them run once, which loads what they need
         if MICROPYTHON:
             gc.collect()

@@ -5,7 +5,7 @@ require("asyncio")
 package("perun", base_path="../lib", opt=3)
 for name in ("main", "start", "config", "identity", "vault", "lock", "safe", "commands"):
     module(name + ".py", opt=3)
-for name in ("console", "links", "go_perun", "charger", "pins"):
+for name in ("console", "links", "go_perun", "charger", "pins", "wifi", "hardware"):
     module(name + ".py", opt=3)
 for name in ("tariff", "ev_station", "ev_car"):
     module(name + ".py", opt=3)

@@ -182,6 +182,30 @@ def test_certificate():
         refused(place, {"tcp": tcp}, "service.tcp.certificate: expected a SHA-256")
 
 
+def test_board():
+    right = document()
+    right["wifi"] = {"home": "password", "open": ""}
+    right["hardware"] = {
+        "watchdog": 8,
+        "alive_led": "LED",
+        "buttons": [{"pin": 1, "command": "x"}],
+    }
+    result = config.check(right)
+    assert result["wifi"] == right["wifi"] and result["hardware"]["refused_led"] is None
+    assert config.check(document())["wifi"] is None
+    for value in (None, [], {}, {"": "x"}, {"a": 1}, {"a": "x" * 65}, dict.fromkeys("abcde", "x")):
+        refused(("wifi",), value, "wifi: expected an object")
+    error = raises(config.ConfigError, config.check, changed(("wifi",), {"a": "geheim" * 20}))
+    assert "geheim" not in str(error)
+    for value in (-1, 128, "", "x" * 16, None, 1.0):
+        refused(("hardware",), {"alive_led": value}, "hardware.alive_led: expected a pin")
+    refused(("hardware",), {"watchdog": 9}, "hardware.watchdog: expected seconds from 0 to 8")
+    refused(("hardware",), {"buttons": [{"pin": 1}]}, "hardware.buttons[0].command: missing")
+    for value in ("file", "flash"):
+        assert config.check(changed(("store",), value))["store"] == value
+    refused(("store",), "tape", "store: expected one of auto, file, flash")
+
+
 def test_wrong_parts():
     for value in ("no_such_module", "console", "", "a b"):
         refused(("app", "module"), value, "app.module: expected an application")

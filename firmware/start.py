@@ -72,7 +72,13 @@ def _account(console, store):
 
 
 def salvage(console, settings, reason, store, account=None):
-    """Run what is left for a device whose store cannot be trusted. Ends with SystemExit."""
+    """Run what is left for a device whose store cannot be trusted. Ends with SystemExit.
+
+    A new version of the software that does not understand the store is an error instead: nothing
+    has changed, and the version before it comes back.
+    """
+    if store and borrowed("versions").on_trial():
+        raise RuntimeError("%s: the version before this one comes back" % reason)
     from safe import SafeMode
 
     try:

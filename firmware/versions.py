@@ -3,10 +3,13 @@
     /app/ID/...        a version: its modules, and `manifest`, which names each with its hash
     /app/ID.part/...   one that is being written
     /app/current       the ID of the one that runs, and the one before it; replaced by a rename
+    /app/trial         how often a new version was started; gone when it has proved itself
 
 Whenever the power fails, `current` names a complete version: the old one or the new one. An ID is
 the beginning of the SHA-256 of its manifest. `main.py` in the root is the launcher (LAUNCHER): it
-puts the current version in front of sys.path.
+puts the current version in front of sys.path. A version is on trial after a switch: three starts
+that end with an error or a reset, and the one before it runs again. It has proved itself when it
+has run for a minute, or ended in order. What it cannot read of the store is an error, too.
 
 A tool sends this file over the REPL to a board that has nothing yet, so it stands alone.
 """
@@ -18,16 +21,47 @@ ROOT = "/app"
 MANIFEST = "manifest"
 LAUNCHER = """\
 # uPerun: runs the version that /app/current names. Written by `board deploy`.
+import os
 import sys
 
+
+def read(name):
+    try:
+        with open("/app/" + name) as f:
+            return f.read().split()
+    except OSError:
+        return []
+
+
+def write(name, words):
+    with open("/app/" + name + ".new", "w") as f:
+        f.write("\\n".join(words) + "\\n")
+    os.rename("/app/" + name + ".new", "/app/" + name)
+
+
+names, trial = read("current"), read("trial")
+if trial and int(trial[0]) > 2 and len(names) > 1:
+    print("uPerun:", names[0], "does not start: back to", names[1])
+    names, trial = names[1:], []
+    write("current", names)
+    os.remove("/app/trial")
+elif trial:
+    write("trial", [str(int(trial[0]) + 1)])
+sys.path.insert(0, "/app/" + names[0])
 try:
-    with open("/app/current") as f:
-        sys.path.insert(0, "/app/" + f.readline().strip())
     import main
 
     main.main()
 except SystemExit:  # an exit would start the board anew, again and again
     pass
+except Exception as error:
+    sys.print_exception(error)
+    if trial:
+        import machine
+
+        machine.reset()
+if read("trial"):
+    os.remove("/app/trial")
 """
 
 
@@ -111,11 +145,32 @@ def complete(version, text):
     os.rename(place, folder(version))
 
 
+def on_trial():
+    """Whether the current version has yet to prove itself."""
+    try:
+        os.stat(ROOT + "/trial")
+        return True
+    except OSError:
+        return False
+
+
+async def prove():
+    """The job of a version on trial: it has proved itself when it has run for a minute."""
+    import asyncio
+
+    await asyncio.sleep(60)
+    if on_trial():
+        os.remove(ROOT + "/trial")
+
+
 def switch(version):
     """From now on this version runs; the one before it stays for a way back."""
     old, older = current()
     if old == version:
         old = older
+    elif old:  # without a version to go back to there is no trial
+        with open(ROOT + "/trial", "w") as file:
+            file.write("0")
     with open(ROOT + "/current.new", "w") as file:
         file.write("%s\n%s\n" % (version, old or ""))
     os.rename(ROOT + "/current.new", ROOT + "/current")
@@ -126,6 +181,7 @@ def roll_back():
     version, old = current()
     if old and manifest(old):
         switch(old)
+        remove(ROOT + "/trial")  # it ran before
         return old
 
 
@@ -145,7 +201,7 @@ def remove(path):
 
 def tidy(keep=()):
     """Remove every version but the current one, the one before it, and those to keep."""
-    keep = set(keep) | {name for name in current() if name} | {"current"}
+    keep = set(keep) | {name for name in current() if name} | {"current", "trial"}
     try:
         names = [entry[0] for entry in os.ilistdir(ROOT)]
     except OSError:

@@ -56,3 +56,22 @@ def test_differences_of_the_contracts_are_listed():
     ]
     assert marks
     assert [what for what in marks if f"| {what} |" not in listed] == []
+
+
+def test_the_interop_table_is_what_is_tested():
+    """A mark for each way of each test, and no other."""
+    room = ROOT / "host_tests/interop"
+    columns = ("tcp", "serial", "perunio", "ethereum", "direct")
+    tested = {}
+    for ways, name in re.findall(
+        r"^@ways\((.+?)\)\nasync def (\w+)", (room / "test_table.py").read_text(), re.M | re.S
+    ):
+        chosen = columns if ways == "*WAYS" else tuple(re.findall(r'"(\w+)"', ways))
+        tested[name] = sorted(chosen)
+    shown = {}
+    for line in (room / "README.md").read_text().splitlines():
+        if found := re.match(r"\| .+ \| `(test_\w+)` \|(.+)\|$", line):
+            marks = [cell.strip() for cell in found[2].split("|")]
+            assert len(marks) == len(columns), line
+            shown[found[1]] = sorted(c for c, mark in zip(columns, marks, strict=True) if mark)
+    assert tested and shown == tested

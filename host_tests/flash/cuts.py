@@ -4,7 +4,7 @@ The life is lived once, with real signatures; then each device's store lives it 
 on a flash that stops in operation n, is started again, and must keep the rules of life.py.
 """
 
-from board import ROOT, format, mount, unmount
+from mounted import ROOT, format, mount, unmount
 from chip import HALF, NOISE, NOTHING, Flash
 from life import ALICE, BOB, record
 from perun.store.flash import FlashJournal

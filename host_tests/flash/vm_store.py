@@ -4,7 +4,7 @@
 
 import os
 
-from board import ROOT, format, mount, unmount
+from mounted import ROOT, format, mount, unmount
 from channels import ALICE, BOB
 from chip import Flash
 from life import knows, record

@@ -546,6 +546,7 @@ def _toml(document: dict[str, Any]) -> str:
         ({"wire": "ethereum"}, "20 bytes"),
         ({"serializer": "json"}, "perunio"),
         ({"devices": ["0x" + "11" * 20]}, "is not in [[bridge.device]]"),
+        ({}, "of generation 2"),
     ],
 )
 def test_wrong_configurations(tmp_path, chain, change, words):
@@ -555,6 +556,8 @@ def test_wrong_configurations(tmp_path, chain, change, words):
     found = kit.document(chain, [device])
     found["bridge"] = bridgekit.section([device], Node(tmp_path))
     found["bridge"]["peer"][0].update(change)
+    if not change:
+        found["chain"]["generation"] = 1
     with pytest.raises(ConfigError, match=words.replace("[", r"\[").replace("]", r"\]")):
         kit.parse(found, tmp_path)
 

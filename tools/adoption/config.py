@@ -268,6 +268,8 @@ class Config(_Section):
         addresses = [device.address for device in self.device]
         if len(set(addresses)) != len(addresses):
             raise ValueError("a device is listed twice")
+        if self.bridge is not None and self.chain.generation != 2:
+            raise ValueError("bridge: it speaks with nodes of generation 2: set chain.generation")
         if self.perun_rs is not None:
             if self.chain.generation != 1:
                 raise ValueError("perun_rs: its devices speak generation 1: set chain.generation")

@@ -34,7 +34,33 @@ def prepare():
 
 
 def _open_store(kind):
-    """The store: on a partition of its own, if the board has one and no file was begun."""
+    device = _partition(kind)
+    if device:
+        from perun.store.flash import FlashJournal
+
+        return FlashJournal(device)
+    from perun.store.journal import Journal
+
+    return Journal(STORE)
+
+
+def _salvaged(kind):
+    """What can be read of a store that does not open."""
+    device = None
+    try:
+        device = _partition(kind)
+    except StoreError:
+        pass
+    if device:
+        from perun.store.salvage_flash import salvage
+    else:
+        from perun.store.salvage import salvage
+    return salvage(device or STORE)
+
+
+def _partition(kind):
+    """The partition of its own on which the store lies, if the board has one and no file was
+    begun; or None."""
     device = None
     if kind != "file":
         try:
@@ -43,13 +69,7 @@ def _open_store(kind):
             pass
         if not device and kind == "flash":
             raise StoreError("store: this firmware has no partition for channels: use our own")
-    if device and (kind == "flash" or not _exists(STORE)):
-        from perun.store.flash import FlashJournal
-
-        return FlashJournal(device)
-    from perun.store.journal import Journal
-
-    return Journal(STORE)
+    return device if kind == "flash" or not _exists(STORE) else None
 
 
 def _exists(path):
@@ -84,8 +104,6 @@ def salvage(console, settings, reason, store, account=None):
     try:
         values = {key: store.get(key) for key in store.keys()}
     except (AttributeError, StoreError):
-        from perun.store.salvage import salvage
-
-        values = salvage(STORE)
+        values = _salvaged(settings["store"])
     asyncio.run(SafeMode(settings, console, reason, values, account).run())
     raise SystemExit(2)

@@ -165,7 +165,7 @@ async def test_what_queued_offline_is_the_newest_of_each_channel(chain, start, c
 async def test_a_busy_channel_starves_no_other(chain, start, cars):
     """While one channel is paid without a pause, a payment in another one is soon guarded."""
     async with Queued(chain, await start(*cars), cars) as queued:
-        theirs, mine = await queued.open(3)
+        theirs, mine = await queued.open(2)
         queued.guard()
 
         async def flood():

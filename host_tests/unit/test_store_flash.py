@@ -6,6 +6,7 @@ from chip import BLOCK, HALF, NOISE, NOTHING, PAGE, Flash
 from perun.store import StoreError
 from perun.store.delta import apply, changes
 from perun.store.flash import FlashJournal
+from perun.store.salvage_flash import salvage
 from support import Random, raises
 
 PAGES = BLOCK // PAGE
@@ -461,3 +462,29 @@ def test_too_many_keys():
     for i in range(256):
         store.put(b"k" + bytes((i,)), b"v")
     raises(StoreError, store.put, b"one more", b"v")
+
+
+def test_what_can_be_salvaged():
+    """Each page in turn is lost: what is found is what was once stored, and all that the damage
+    does not touch; nothing is written."""
+    image = lived().image
+    once = {}
+    for key, value in WORK:
+        once.setdefault(key, []).append(value)
+    newest = after(len(WORK))
+    assert salvage(Flash(image=image)) == newest
+    kept = 0
+    for at in written(image):
+        damaged = bytearray(image)
+        damaged[at : at + PAGE] = Random(at).bytes(PAGE)
+        flash = Flash(image=damaged, writable=False)
+        values = salvage(flash)
+        for key, value in values.items():
+            assert value in once[key], at
+        kept += len(values)
+    assert kept > 3 * len(written(image))
+    damaged = bytearray(image)
+    for place in range(BLOCKS):
+        damaged[place * BLOCK : place * BLOCK + PAGE] = bytes(PAGE)
+    assert salvage(Flash(image=damaged)) == salvage(Flash(blocks=2)) == {}
+    assert salvage(Flash(blocks=BLOCKS)) == {}

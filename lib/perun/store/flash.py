@@ -75,13 +75,7 @@ class FlashJournal(Store):
     # -- reading ------------------------------------------------------------------------------
 
     def start(self):
-        self._sectors = self._device.ioctl(_COUNT_BLOCKS, 0)
-        self._pages = self._device.ioctl(_BLOCK_SIZE, 0) // _PAGE
-        if self._sectors < _SECTORS_LEAST or self._pages < _PAGES_LEAST:
-            raise StoreError("the partition is too small")
-        self._rewriting = 0  # the sector in which the rewrite that goes on began
-        self._doubtful = False  # whether something was cut short, or is there only once
-        self._parts = b""  # of a record that is not complete
+        self._measure()
         newest = None
         for place in range(self._sectors):
             header = self._header(place)
@@ -93,6 +87,17 @@ class FlashJournal(Store):
             self._begin()
         if self._doubtful or self._parts:
             self._rewrite()
+
+    def _measure(self):
+        self._sectors = self._device.ioctl(_COUNT_BLOCKS, 0)
+        self._pages = self._device.ioctl(_BLOCK_SIZE, 0) // _PAGE
+        if self._sectors < _SECTORS_LEAST or self._pages < _PAGES_LEAST:
+            raise StoreError("the partition is too small")
+        self._number = self._programs = 0
+        self._chain = None
+        self._rewriting = 0  # the sector in which the rewrite that goes on began
+        self._doubtful = False  # whether something was cut short, or is there only once
+        self._parts = b""  # of a record that is not complete
 
     def _page(self, number, page):
         """The bytes of a page of sector `number`."""

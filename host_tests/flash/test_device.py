@@ -39,11 +39,11 @@ def settings() -> str:
     )
 
 
-def run(directory: Path) -> subprocess.CompletedProcess[str]:
+def run(directory: Path, first: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(MICROPYTHON), "-X", f"heapsize={HEAP}", "-m", "main"],
         cwd=directory,
-        env={"MICROPYPATH": f"{MODULES}:.frozen"},
+        env={"MICROPYPATH": f"{first}{MODULES}:.frozen"},
         input="stop\n",
         capture_output=True,
         text=True,
@@ -96,3 +96,62 @@ def test_damaged_store(tmp_path: Path, damage: str) -> None:
     assert (safe["event"], stopped["event"]) == ("safe mode", "stopped")
     assert not done.stderr
     assert content(tmp_path) == before
+
+
+# A board's module: flash in a file, as a virtual board has it.
+PARTITION = r"""
+SECTORS, SIZE = 16, 4096
+
+class Flash:
+    def __init__(self):
+        self.file = open("chip", "r+b")
+
+    def readblocks(self, block, buffer, offset=0):
+        self.file.seek(block * SIZE + offset)
+        self.file.readinto(buffer)
+
+    def writeblocks(self, block, buffer, offset=0):
+        self.file.seek(block * SIZE + offset)
+        self.file.write(buffer)
+        self.file.flush()
+
+    def ioctl(self, operation, argument):
+        if operation == 6:
+            self.writeblocks(argument, b"\xff" * SIZE)
+        return {4: SECTORS, 5: SIZE}.get(operation, 0)
+
+def channels():
+    return Flash()
+"""
+
+
+def test_a_store_on_a_partition(tmp_path: Path) -> None:
+    """The device keeps its key there; what is damaged is restored, or brings it to safe mode."""
+    (tmp_path / "config.json").write_text(settings())
+    (tmp_path / "partition.py").write_text(PARTITION)
+    chip = tmp_path / "chip"
+    chip.write_bytes(b"\xff" * 65536)
+    first = run(tmp_path, ".:")
+    assert first.returncode == 0 and '"key made"' in first.stdout, first.stdout + first.stderr
+    assert not (tmp_path / FILES[0]).exists()
+    (account,) = accounts(first.stdout)
+    again = run(tmp_path, ".:")
+    assert again.returncode == 0 and accounts(again.stdout) == [account]
+    image = chip.read_bytes()
+
+    quarter = bytearray(image)
+    quarter[4096 + 256 : 4096 + 256 + 64] = bytes(64)  # of the page with the key: restored
+    chip.write_bytes(quarter)
+    assert accounts(run(tmp_path, ".:").stdout) == [account]
+
+    chip.write_bytes(image[:4096] + bytes(256) + image[4096 + 256 :])  # the sector's header
+    before = chip.read_bytes()
+    damaged = run(tmp_path, ".:")
+    assert damaged.returncode == 2 and '"safe mode"' in damaged.stdout, damaged.stderr
+    assert "neither erased nor a journal" in damaged.stdout and '"key made"' not in damaged.stdout
+    assert chip.read_bytes() == before
+
+
+def accounts(output: str) -> list[str]:
+    events = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    return [event["address"] for event in events if event.get("event") == "ready"]

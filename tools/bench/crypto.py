@@ -109,6 +109,8 @@ def _on_x64(samples: Path, progress: Progress, results: dict[str, dict[str, Any]
         curve_ram, key_ram, hash_ram, curve, _, *modules = _vm(
             [str(SCRIPTS / "crypto.py"), str(samples), without, "import", "0"], _HEAP
         )
+        if curve != _PLAIN:
+            modules.append("perun.crypto._secp256k1_constants")  # loaded for a moment
         if (without == _NATIVE) == (curve == _PLAIN):
             sizes = {
                 "ram_bytes_x64": int(curve_ram) + int(hash_ram),

@@ -2,12 +2,13 @@
 
 A folder of tests that wants them says in its conftest.py
 
-    from boardkit import new_board
-    __all__ = ["new_board"]
+    from boardkit import deployed, device, new_board
+    __all__ = ["deployed", "device", "new_board"]
 """
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from board import deploy
 from board.definitions import board
+from board.port import Repl
 from board.virtual import Virtual
 
 NewBoard = Callable[..., Virtual]
@@ -36,6 +39,28 @@ def new_board(tmp_path: Path) -> Iterator[NewBoard]:
             return stack.enter_context(Virtual(board(name), directory, **more))
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The flash of a Pico W with our software on it and no configuration."""
+    directory = tmp_path_factory.mktemp("deployed")
+    with Virtual(board("RPI_PICO_W"), directory) as one:
+        one.wait_repl()
+        with Repl(one.port) as repl:
+            deploy.deploy(repl, deploy.build("x64"))
+    return directory / "flash.bin"
+
+
+@pytest.fixture
+def device(deployed: Path, new_board: NewBoard, tmp_path: Path) -> Virtual:
+    """A Pico W with our software and no configuration; its device has said so and ended."""
+    directory = tmp_path / "device"
+    directory.mkdir()
+    shutil.copy(deployed, directory)
+    one = new_board("RPI_PICO_W", directory=directory)
+    one.wait_repl()
+    return one
 
 
 def mpremote(one: Virtual, *arguments: str, resume: bool = True) -> str:

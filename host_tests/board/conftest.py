@@ -1,3 +1,3 @@
-from boardkit import new_board
+from boardkit import deployed, device, new_board
 
-__all__ = ["new_board"]
+__all__ = ["deployed", "device", "new_board"]

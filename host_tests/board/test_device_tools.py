@@ -22,7 +22,7 @@ from board.virtual import Virtual
 from boardkit import NewBoard, put
 from demo.world import free_port
 
-# Each of them deploys the whole software to a board: generous, for a busy machine.
+# Generous, for a busy machine.
 pytestmark = pytest.mark.timeout(300)
 
 HOLDER = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
@@ -52,16 +52,6 @@ def settings(**more: Any) -> dict[str, Any]:
         price_per_kwh=1000,
         **more,
     )
-
-
-@pytest.fixture
-def device(new_board: NewBoard) -> Virtual:
-    """A board with our software and no configuration."""
-    one = new_board("RPI_PICO_W")
-    one.wait_repl()
-    with Repl(one.port) as repl:
-        deploy.deploy(repl, deploy.build("x64"))
-    return one
 
 
 def test_which_board(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,6 +96,7 @@ class Virtual:
         self._inner = self._tell = self._hear = -1
         self._raw = False
         self._hiding = b""  # until what the VM's output is held back
+        self._last = b""  # of what the VM wrote
         self._executing = False  # does the raw REPL run something?
         self._interrupts = True  # does Ctrl-C interrupt, or has kbd_intr() changed that?
         self._busy: float | None = None  # since when the friendly REPL runs a line
@@ -465,7 +466,8 @@ class Virtual:
         if self._idle and self._calm is None and not self._settled:
             self._calm = time.monotonic() + _SETTLE  # the REPL is about to read
         if self._calm is not None:
-            if _interruptible(self._inner) and time.monotonic() < self._calm:
+            busy = self._executing if self._raw else _interruptible(self._inner)
+            if busy and time.monotonic() < self._calm:
                 return
             self._calm = None
             self._settled = True
@@ -474,7 +476,7 @@ class Virtual:
             # The unix port stays in raw mode for raw-paste code: no tty turns this into a signal.
             assert self._vm is not None
             self._vm.send_signal(signal.SIGINT)
-            self._executing = False
+            self._calm = time.monotonic() + _SETTLE
             del self._to_vm[: data.find(b"\x03") + 1]
             return
         if self._is_at_a_line() and b"\x03" not in data:
@@ -497,9 +499,8 @@ class Virtual:
 
     def _follow(self, out: bytes) -> None:
         """Does the raw REPL run something? From "OK", or the end of a raw paste, to the prompt."""
-        if not self._raw:
-            self._executing = False
-        elif out.endswith(b"\x04>"):
+        self._last = (self._last + out)[-8:]  # a prompt may come in two parts
+        if not self._raw or self._last.endswith((b"\x04>", b"\n>")):
             self._executing = False
         elif out.startswith(b"OK") or (b"\x04" in out and b"R\x01" not in out):
             self._executing = True

@@ -292,3 +292,29 @@ def test_pin(device: Virtual) -> None:
     assert done.returncode == 0, done.stderr
     with Console(device.port) as line:
         assert line.status()["address"] == key.address
+
+
+@pytest.mark.parametrize("name", ["RPI_PICO_W", "ESP32_GENERIC"])
+def test_channels_on_their_partition(name: str, new_board: NewBoard) -> None:
+    """Under our own firmware the key and the channels lie beside the file system."""
+    one = new_board(name, firmware="custom")
+    one.wait_repl()
+    with Repl(one.port) as repl:
+        provision.install(repl, settings())
+        key = provision.make_key(repl)
+        assert repl.read("/perun.journal") is None
+        saved = backup.take(repl, key.address, name)
+        assert set(saved.files) == {"config.json", backup.PARTITION}
+        assert "key" not in _wrong(repl) and "store" not in _wrong(repl)
+    other = new_board(name, firmware="custom")
+    other.wait_repl()
+    with Repl(other.port) as repl:
+        backup.restore(repl, saved)
+        again = provision.key(repl)
+        assert again is not None and again.address == key.address
+        with pytest.raises(BoardError, match="is a device already"):
+            backup.restore(repl, saved)
+    stock = new_board(name)
+    stock.wait_repl()
+    with Repl(stock.port) as repl, pytest.raises(BoardError, match="flash the same firmware"):
+        backup.restore(repl, saved)

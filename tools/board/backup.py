@@ -29,6 +29,17 @@ from board.port import Repl
 
 # The mark belongs to the journal: one without the other does not open, and that is meant.
 FILES = ("config.json", "perun.journal", "perun.journal.mark/mark")
+# The partition of the channels, under firmware that has one: all of it, as it lies there.
+PARTITION = "channels.flash"
+_SECTOR = 4096
+_CHUNK = 1024
+_DEVICE = """
+try:
+    _d = __import__("partition").channels()
+except ImportError:
+    _d = None
+say(_d.ioctl(4, 0) if _d else 0)
+"""
 _FORMAT = "uPerun backup 1"
 _COST = 1 << 15  # of scrypt: 32 MB and a tenth of a second
 _SHORTEST = 8  # characters
@@ -51,11 +62,41 @@ def take(repl: Repl, address: str, board: str) -> Backup:
         data = repl.read("/" + name)
         if data is not None:
             files[name] = data
-    if "perun.journal" not in files:
+    if "perun.journal" not in files and (sectors := int(repl.ask(_DEVICE))):
+        files[PARTITION] = _read_partition(repl, sectors)
+    if not {"perun.journal", PARTITION} & set(files):
         raise BoardError(
             "there is no journal on this board: it is no device yet (board provision)"
         )
     return Backup(files, address, board, int(time.time()))
+
+
+def _read_partition(repl: Repl, sectors: int) -> bytes:
+    repl.run(f"import binascii\n_b = bytearray({_CHUNK})")
+    data = b""
+    for at in range(0, sectors * _SECTOR, _CHUNK):
+        place = f"{at // _SECTOR}, _b, {at % _SECTOR}"
+        text = repl.ask(f"_d.readblocks({place})\nsay(binascii.b2a_base64(_b).decode())")
+        data += base64.b64decode(text)
+    return data
+
+
+def _write_partition(repl: Repl, data: bytes) -> None:
+    sectors = int(repl.ask(_DEVICE))
+    if sectors * _SECTOR != len(data):
+        raise BoardError(
+            f"the backup has the channels of a partition of {len(data) // 1024} KB, and this "
+            f"board has {sectors * _SECTOR // 1024} KB of it: flash the same firmware first"
+        )
+    repl.run(f"import binascii\nfor _n in range({sectors}): _d.ioctl(6, _n)", 60)
+    for at in range(0, len(data), _CHUNK):
+        part = data[at : at + _CHUNK]
+        if part.strip(b"\xff"):
+            text = base64.b64encode(part).decode()
+            place = f"{at // _SECTOR}, binascii.a2b_base64({text!r}), {at % _SECTOR}"
+            repl.run(f"_d.writeblocks({place})")
+    if _read_partition(repl, sectors) != data:
+        raise BoardError("the channels are not as they were written: restore again")
 
 
 def _key(passphrase: str, salt: bytes, cost: int) -> bytes:
@@ -116,24 +157,36 @@ def write(path: Path, data: bytes) -> None:
         os.fsync(number)
 
 
+def _is_device(repl: Repl) -> bool:
+    if repl.read("/perun.journal") is not None:
+        return True
+    sectors = int(repl.ask(_DEVICE))
+    return bool(sectors) and bool(_read_partition(repl, sectors).strip(b"\xff"))
+
+
 def restore(repl: Repl, backup: Backup, replace: bool = False) -> None:
     """Write the files. One that is cut short leaves a store that does not open: restore again.
 
     Raises BoardError when the board is a device already, unless `replace`.
     """
-    if not replace and repl.read("/perun.journal") is not None:
+    if not replace and _is_device(repl):
         raise BoardError(
             "this board is a device already, with a key and perhaps channels of its own: back it "
             "up first, then say --replace"
         )
-    unknown = set(backup.files) - set(FILES)
+    unknown = set(backup.files) - {*FILES, PARTITION}
     if unknown:
         raise BoardError(f"the backup has files of another version: {', '.join(sorted(unknown))}")
-    repl.run("import os\ntry: os.mkdir('/perun.journal.mark')\nexcept OSError: pass")
+    if "perun.journal" in backup.files:
+        repl.run("import os\ntry: os.mkdir('/perun.journal.mark')\nexcept OSError: pass")
     for name in FILES:
         repl.run(f"import os\ntry: os.remove({'/' + name!r})\nexcept OSError: pass")
-    for name, data in backup.files.items():
+    files = dict(backup.files)
+    channels = files.pop(PARTITION, None)
+    if channels is not None:
+        _write_partition(repl, channels)
+    for name, data in files.items():
         repl.replace("/" + name, data)
-    for name, data in backup.files.items():
+    for name, data in files.items():
         if repl.read("/" + name) != data:
             raise BoardError(f"{name} is not as it was written: restore again")

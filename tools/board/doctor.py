@@ -13,16 +13,15 @@ from board.port import RemoteError, Repl
 _FLASH = 60  # seconds for work on the flash
 _LEAST = 64 * 1024  # bytes that should be free for a journal to grow
 _STORE = """
-from perun.store.journal import Journal
 try:
-    store = Journal("perun.journal")
+    store = open_store()
     try:
         key = store.get(b"k")
         say([None, key is not None, len(key or b"") != 32,
              len([k for k in store.keys() if k[:1] == b"c"])])
     finally:
         store.close()
-except OSError as error:
+except (OSError, ValueError) as error:
     say([str(error), False, False, 0])
 """
 
@@ -88,7 +87,7 @@ def examine(repl: Repl) -> list[Finding]:
         trouble = str(error)
     found.append(Finding("configuration", not trouble, str(trouble or "right")))
     try:
-        wrong, key, locked, channels = repl.ask(_STORE, _FLASH)
+        wrong, key, locked, channels = repl.ask(provision.OPEN_STORE + _STORE, _FLASH)
     except RemoteError as error:
         return [*found, Finding("store", False, str(error))]
     found.append(Finding("store", not wrong, str(wrong or f"opens, {channels} channels")))

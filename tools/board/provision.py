@@ -32,11 +32,30 @@ except ValueError as error:
     say(str(error))
 for name in ("config", ): sys.modules.pop(name, None)
 """
+# As firmware/start.py chooses: a partition of the channels' own, if there is one and no file.
+OPEN_STORE = """
+def open_store():
+    import json, os
+    kind = device = None
+    try:
+        with open("/config.json") as f:
+            kind = json.load(f).get("store")
+    except OSError:
+        pass
+    try:
+        device = __import__("partition").channels()
+    except ImportError:
+        pass
+    if device and kind != "file" and (kind == "flash" or "perun.journal" not in os.listdir("/")):
+        from perun.store.flash import FlashJournal
+        return FlashJournal(device)
+    from perun.store.journal import Journal
+    return Journal("perun.journal")
+"""
 _KEY = """
 import identity
 from perun.chain.address import to_checksum
-from perun.store.journal import Journal
-store = Journal("perun.journal")
+store = open_store()
 sources, locked = None, False
 try:
     address = None
@@ -133,12 +152,14 @@ def make_key(repl: Repl, pin: str | None = None) -> Key:
     The computer adds randomness of its own, which makes the key no worse whoever knows it.
     """
     extra = hashlib.sha256(secrets.token_bytes(32)).digest()
-    return Key(*repl.ask(_PATH + _KEY.format(make=True, pin=pin, extra=extra), _SECONDS))
+    return Key(
+        *repl.ask(_PATH + OPEN_STORE + _KEY.format(make=True, pin=pin, extra=extra), _SECONDS)
+    )
 
 
 def key(repl: Repl) -> Key | None:
     """The board's key, if it has one."""
-    found = repl.ask(_PATH + _KEY.format(make=False, pin=None, extra=b""), _SECONDS)
+    found = repl.ask(_PATH + OPEN_STORE + _KEY.format(make=False, pin=None, extra=b""), _SECONDS)
     return Key(*found) if found else None
 
 

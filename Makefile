@@ -34,7 +34,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup board demo emulate firmware packages test test-interop .interop unit soak mpy .modules size bench kernels lint format types contracts lock clean
+.PHONY: growth help setup board demo emulate firmware packages test test-interop .interop unit soak mpy .modules size bench kernels lint format types contracts lock clean
 
 help: ## Show this help
 	@echo "uPerun: make TARGET [VARIABLE=value]"
@@ -72,6 +72,9 @@ packages: setup ## Write packages for `mpremote mip install`: build/packages/ARC
 
 unit: setup ## Run only the unit tests, on CPython and on the MicroPython VM
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile host_tests/unit
+
+growth: setup mpy ## Show that 10,000 payments leave nothing in a station's memory
+	@GROWTH_PAYMENTS=10000 $(BIN)/python -m pytest -q --timeout 0 host_tests/protocol/test_budgets.py
 
 soak: setup ## Search for lost money, for SOAK=10 minutes
 	@end=$$((SECONDS + 60 * $(SOAK))); while ((SECONDS < end)); do env -u CI SOAK_EXAMPLES=1000 \

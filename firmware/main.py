@@ -123,8 +123,10 @@ class Device:
         def late(name):
             return lambda *words: getattr(borrowed("commands"), name)(self, *words)
 
-        names = ("status", "close", "dispute", "export", "pin", "stop")
-        return {name: late(name) for name in names}
+        names = ("close", "dispute", "export", "pin", "stop")
+        commands = {name: late(name) for name in names}
+        commands["status"] = lambda: borrowed("status").status(self)
+        return commands
 
 
 def main():

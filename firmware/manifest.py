@@ -3,7 +3,7 @@
 
 require("asyncio")
 package("perun", base_path="../lib", opt=3)
-for name in ("main", "start", "config", "identity", "vault", "lock", "safe", "commands"):
+for name in ("main", "start", "config", "identity", "vault", "lock", "safe", "status", "commands"):
     module(name + ".py", opt=3)
 for name in ("console", "links", "go_perun", "charger", "pins", "wifi", "hardware"):
     module(name + ".py", opt=3)

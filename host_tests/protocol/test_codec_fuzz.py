@@ -13,7 +13,8 @@ import wire_samples
 from protocol import wire_strategies as ws
 from perun.wire import WireError
 from perun.wire.compact import Compact
-from perun.wire.frame import SerialDecoder, TcpDecoder, serial_frame, tcp_frame
+from perun.wire.frame import TcpDecoder, tcp_frame
+from perun.wire.serial import SerialDecoder, serial_frame
 from perun.wire.protobuf import Protobuf
 
 MANY = settings(max_examples=400)

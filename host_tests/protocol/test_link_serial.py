@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from perun.link import Link, LinkClosed, LinkError, serial
-from perun.wire.frame import serial_frame
+from perun.wire.serial import serial_frame
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 VM = ROOT / "build" / "venv" / "bin" / "micropython"

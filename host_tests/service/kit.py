@@ -25,7 +25,8 @@ from perun.model import Allocation, Params, State, ether
 from perun.wire import messages
 from perun.wire import service_messages as sm
 from perun.wire.compact import Compact, Contexts
-from perun.wire.frame import SerialDecoder, TcpDecoder, serial_frame, tcp_frame
+from perun.wire.frame import TcpDecoder, tcp_frame
+from perun.wire.serial import SerialDecoder, serial_frame
 
 WALLET = 5  # the account of anvil that pays for the service
 ETHER = 10**18

@@ -14,7 +14,8 @@ import tty
 import pytest
 from perun.wire import messages
 from perun.wire import service_messages as sm
-from perun.wire.frame import serial_frame, tcp_frame
+from perun.wire.frame import tcp_frame
+from perun.wire.serial import serial_frame
 from service import kit
 from service.conftest import port
 from service.kit import Deal

@@ -18,7 +18,8 @@ from perun.link.handshake import handshake
 from perun.model import Allocation, Params, State, ether
 from perun.wire import messages as m
 from perun.wire.compact import Compact, Contexts
-from perun.wire.frame import serial_frame, tcp_frame
+from perun.wire.frame import tcp_frame
+from perun.wire.serial import serial_frame
 from worlds import NewWorld
 
 STRANGER = Account(os.urandom(32))

@@ -1,7 +1,8 @@
 """Frames on TCP and on a serial line: pieces of any size, noise, damage, limits."""
 
 from perun.wire import WireError
-from perun.wire.frame import SerialDecoder, TcpDecoder, serial_frame, tcp_frame
+from perun.wire.frame import TcpDecoder, tcp_frame
+from perun.wire.serial import SerialDecoder, serial_frame
 from support import Random, raises
 
 SIZES = (1, 2, 3, 249, 250, 251, 253, 254, 255, 256, 300, 507, 508, 509, 2000, 2048)

@@ -10,7 +10,8 @@ import tty
 from collections import deque
 from typing import Protocol
 
-from perun.wire.frame import SerialDecoder, TcpDecoder, serial_frame, tcp_frame
+from perun.wire.frame import TcpDecoder, tcp_frame
+from perun.wire.serial import SerialDecoder, serial_frame
 
 _CHUNK = 4096
 _SEND_BUFFER = 32768

@@ -160,7 +160,7 @@ async def _spend(
     station.on_event = hear
     tasks = {no_memory}
     try:
-        async with asyncio.timeout(_TIMEOUT):
+        async with asyncio.timeout(_TIMEOUT + payments / 2):
             await station.start()
             tasks |= {
                 asyncio.ensure_future(work) for work in (serve(), _car(station, port, payments))

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 from adoption.bridge.perunio import Perunio
 from perun.wire import messages
-from perun.wire.frame import serial_frame, tcp_frame
+from perun.wire.frame import tcp_frame
+from perun.wire.serial import serial_frame
 from perun.wire.protobuf import Protobuf
 
 from bench import conversation

@@ -24,7 +24,6 @@ BUNDLES = {
         "perun.channel.machine",
         "perun.link",
         "perun.link.io_micropython",
-        "perun.link.serial",
         "perun.link.tcp",
         "perun.adoption.session",
         "perun.store",

@@ -8,7 +8,8 @@ import asyncio
 
 from perun.compat import MICROPYTHON, const
 from perun.link import Link, LinkError
-from perun.wire.frame import DEFAULT_LIMIT, SerialDecoder, serial_frame
+from perun.wire.frame import DEFAULT_LIMIT
+from perun.wire.serial import SerialDecoder, serial_frame
 
 if MICROPYTHON:
     from perun.link import io_micropython as _io

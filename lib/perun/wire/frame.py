@@ -1,10 +1,8 @@
-"""Frames: where a message begins and ends in a stream of bytes, on TCP and on a serial line.
+"""Frames on TCP: where a message begins and ends in a stream. `serial` has those of a line.
 
-The decoders are fed with whatever arrived, in pieces of any size, and yield the bodies of whole
-frames. They keep one buffer, as long as the longest body that they accept.
+A decoder is fed with whatever arrived, in pieces of any size, and yields the bodies of whole
+frames. It keeps one buffer, as long as the longest body that it accepts.
 """
-
-from binascii import crc32
 
 from perun.compat import const
 from perun.wire import WireError
@@ -12,11 +10,10 @@ from perun.wire import WireError
 DEFAULT_LIMIT = const(2048)
 _MAX_LENGTH = const(0xFFFF)
 _HEAD = const(2)
-_CRC = const(4)
-_RUN = const(254)  # a COBS block holds at most so many bytes
 
 
-def _check_length(body):
+def check_length(body):
+    """Raises WireError for what no frame can hold."""
     if not 0 < len(body) <= _MAX_LENGTH:
         raise WireError("a frame holds 1 to 65535 bytes")
 
@@ -26,7 +23,7 @@ def tcp_frame(body):
 
     Send it with one write: go-perun takes a body with a single read.
     """
-    _check_length(body)
+    check_length(body)
     return len(body).to_bytes(_HEAD, "big") + body
 
 
@@ -61,81 +58,3 @@ class TcpDecoder:
                 body = bytes(self._buffer[: self._length])
                 self._head = self._length = self._have = 0
                 yield body
-
-
-def serial_frame(body):
-    """The frame for this body on a serial line: zero, COBS of body and CRC-32, zero.
-
-    COBS leaves no zero inside, so the first zero after any noise is where a frame may begin.
-    """
-    _check_length(body)
-    data = body + crc32(body).to_bytes(_CRC, "big")
-    frame = bytearray(1)
-    at = 0
-    while at <= len(data):
-        # A block: its length plus one, its bytes, and a zero in the data that it stands for
-        # (none after a full block; the end of the data counts as one).
-        zero = data.find(b"\0", at, at + _RUN)
-        end = zero if zero >= 0 else min(at + _RUN, len(data))
-        frame.append(end - at + 1)
-        frame.extend(data[at:end])
-        at = end if end - at == _RUN else end + 1
-    frame.append(0)
-    return bytes(frame)
-
-
-class SerialDecoder:
-    """Takes a serial stream apart. What is no whole frame is dropped; the next one is found.
-
-    dropped: how many pieces between zeros were no frame (noise, damage, texts of a console).
-    """
-
-    def __init__(self, limit=DEFAULT_LIMIT):
-        self._buffer = memoryview(bytearray(limit + _CRC))
-        self.dropped = 0
-        self._begin()
-
-    def _begin(self):
-        self._have = 0
-        self._left = 0  # bytes until the next length of a block
-        self._zero = False  # the block stands for a zero unless the data ends with it
-        self._bad = False  # too long: wait for the next zero
-
-    def feed(self, chunk):
-        """Generator: the body of every frame that ends in this chunk. Run it to its end."""
-        for byte in chunk:
-            if not byte:
-                body = self._end()
-                if body is not None:
-                    yield body
-            elif not self._bad:
-                if self._left:
-                    self._left -= 1
-                    self._put(byte)
-                else:
-                    if self._zero:
-                        self._put(0)
-                    self._left = byte - 1
-                    self._zero = byte <= _RUN
-
-    def _put(self, byte):
-        if self._have == len(self._buffer):
-            self._bad = True
-        else:
-            self._buffer[self._have] = byte
-            self._have += 1
-
-    def _end(self):
-        # What a zero ends: a body, or None. Two zeros in a row are the gap between two frames.
-        size = self._have - _CRC
-        whole = size > 0 and not self._left and not self._bad
-        nothing = not self._have and not self._left and not self._zero
-        body = None
-        if whole and crc32(self._buffer[:size]) == int.from_bytes(
-            self._buffer[size : self._have], "big"
-        ):
-            body = bytes(self._buffer[:size])
-        elif not nothing:
-            self.dropped += 1
-        self._begin()
-        return body

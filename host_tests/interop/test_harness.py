@@ -87,6 +87,7 @@ async def test_a_node_that_was_killed_comes_back_with_its_channels(new_node):
     channel = (await alice.propose(bob.wire, [(1000, 0)]))["channel"]
     await bob.told("channel", channel=channel)
     await alice.pay(channel, 1)
+    await bob.told("update", version=1)
     wire, port = bob.wire, bob.port
     await bob.kill()
     await bob.start()

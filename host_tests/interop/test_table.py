@@ -101,6 +101,7 @@ async def test_node_is_gone_device_disputes(meet, chain, way, time_passes):
     node, ours = await meet(way, persistent=True)
     handle = await ours.propose((1000, 0))
     await handle.pay(300, 0)
+    await node.told("update", version=1)  # go-perun stores what it accepts after it says so
     await node.kill()
     await handle.dispute()
     await ours.hears(handle, "disputed", 1)
@@ -194,6 +195,7 @@ async def test_node_is_killed_and_returns(meet, way):
     node, ours = await meet(way, persistent=True)
     handle = await ours.propose((100, 100))
     await handle.pay(1, 0)
+    await node.told("update", version=1)
     await node.kill()
     await until(lambda: not handle.peer.connected)
     await node.start()

@@ -17,7 +17,13 @@ _MAX_FILE = const(4096)
 _MAX_CHALLENGE = (1 << 64) - 1
 
 _TCP = {"host": (..., "text"), "port": (..., "number", 1, 65535, "a port")}
-_SERIAL = {"path": (..., "text"), "baud": (115200, "number", 300, 4000000, "a baud rate")}
+_SERIAL = {
+    "path": (None, "text"),  # of a tty, on a computer
+    "uart": (None, "number", 0, 3, "a UART"),  # of a board, not the one of its REPL
+    "tx": (None, "pin"),
+    "rx": (None, "pin"),
+    "baud": (115200, "number", 300, 4000000, "a baud rate"),
+}
 _ASSET = {"holder": (..., "address"), "max_deposit": (..., "amount")}
 _CHAIN = {
     "id": (..., "number", 1, (1 << 256) - 1, "a chain id"),
@@ -95,6 +101,9 @@ def check(document):
         if sum(config[name][way] is not None for way in ways) != 1:
             known = ", ".join('"%s"' % way for way in ways)
             raise ConfigError("%s: exactly one of %s is needed" % (name, known))
+    line = config["service"]["serial"]
+    if line and (line["path"] is None) == (line["uart"] is None):
+        raise ConfigError('service.serial: exactly one of "path" and "uart" is needed')
     tcp = config["service"]["tcp"]
     if tcp and not tcp["certificate"] and not _is_loopback(tcp["host"]):
         raise ConfigError(

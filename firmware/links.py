@@ -21,7 +21,16 @@ def service_dialer(settings):
         return lambda: tcp.connect(there["host"], there["port"], _LIMIT, pins)
     from perun.link import serial
 
-    return lambda: serial.dial(settings["serial"]["path"], settings["serial"]["baud"], _LIMIT)
+    line = settings["serial"]
+    return lambda: serial.dial(line["path"] or _uart(line), line["baud"], _LIMIT)
+
+
+def _uart(line):
+    """A board's UART. Its pins are the port's own unless the configuration names them."""
+    from machine import UART
+
+    pins = {name: line[name] for name in ("tx", "rx") if line[name] is not None}
+    return UART(line["uart"], line["baud"], rxbuf=_LIMIT, **pins)
 
 
 def peering(client, settings, console):

@@ -52,7 +52,8 @@ def test_right():
     result = config.check(document())
     assert result["receiver"] == b"\x11" * 20
     assert result["chain"]["assets"][0]["max_deposit"] == 10**18
-    assert result["service"]["serial"] == {"path": "/dev/ttyS1", "baud": 115200}
+    line = result["service"]["serial"]
+    assert (line["path"], line["uart"], line["baud"]) == ("/dev/ttyS1", None, 115200)
     assert result["service"]["tcp"] is None
     app = result["app"]
     assert (app["price_per_kwh"], app["min_payment"]) == (250000000000000, 1)
@@ -78,7 +79,6 @@ def test_missing():
         ("chain", "id"),
         ("chain", "assets"),
         ("peer", "listen", "port"),
-        ("service", "serial", "path"),
         ("app", "price_per_kwh"),
         ("app", "charger"),
         ("app", "charger", "meter_pin"),
@@ -149,6 +149,14 @@ def test_one_link_each():
     refused(("service",), both, 'exactly one of "tcp", "serial"')
     refused(("peer",), {}, 'exactly one of "listen", "dial", "bridge"')
     refused(("peer",), {"listen": tcp, "dial": tcp}, 'exactly one of "listen", "dial", "bridge"')
+
+
+def test_line():
+    for line in ({}, {"baud": 9600}, {"path": "/dev/ttyS1", "uart": 1}):
+        refused(("service",), {"serial": line}, 'service.serial: exactly one of "path" and "uart"')
+    right = config.check(changed(("service",), {"serial": {"uart": 1, "tx": 4, "rx": 5}}))
+    assert right["service"]["serial"]["uart"] == 1
+    refused(("service",), {"serial": {"uart": 4}}, "service.serial.uart: expected a UART from 0")
 
 
 def test_certificate():

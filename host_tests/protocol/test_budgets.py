@@ -7,19 +7,41 @@ where it is (device.peak_heap_bytes).
 from __future__ import annotations
 
 import os
+import time
+from pathlib import Path
 from typing import Any
 
 from bench import size, station
+from demo.device import Device
 
 HEAP = 192 * 1024  # of a station with its service by TLS, a car over TCP and one channel
 GROWTH = 4096  # bytes more in use after many payments: what may be under way when it is asked
 FLASH = 44 * 1024  # .mpy files of what a device of x64 loads for that, cryptography apart
+BOOT = 3  # seconds
 PAYMENTS = int(os.environ.get("GROWTH_PAYMENTS", "150"))
 
 
 def test_a_station_fits() -> None:
     stations = station.Stations(payments=40, progress=lambda _: None)
     assert stations.run(HEAP) is not None, stations.failure
+
+
+async def test_listens_soon(tmp_path: Path) -> None:
+    """From power to a port that takes peers; the best of three, for others use this machine."""
+    times = []
+    for number in range(3):
+        place = {"tcp": {"host": "127.0.0.1", "port": 9}}
+        config = station._config(place, station._free_port())
+        device = Device("station", tmp_path / str(number), config)
+        began = time.monotonic()
+        try:
+            await device.start()
+            await device.said("listening")
+        finally:
+            await device.kill()
+            await device.stop()
+        times.append(time.monotonic() - began)
+    assert min(times) < BOOT, times
 
 
 def test_payments_leave_nothing_behind() -> None:

@@ -59,7 +59,7 @@ class Car:
             await self.task
 
     async def peer(self, name: str = "node") -> Any:
-        await until(lambda: self.client.foreign(name).connected)
+        await until(lambda: self.client.foreign(name).connected, 30)
         return self.client.foreign(name)
 
 

@@ -123,6 +123,19 @@ def test_a_proposal_goes_through_the_session():
     run(main())
 
 
+def test_a_frozen_channel_does_not_cost_the_link():
+    async def main():
+        made, session, states = await bridged()
+        machine = opened(kind=ForeignChannel)[0]
+        handle = made._adopt(machine, made.foreign("node"))
+        handle.failed = "no room"
+        await made.bridge.receive(PeerState("node", True, ""))
+        await soon(lambda: made.errors)
+        assert "frozen" in made.errors[0] and made.foreign("node").connected
+
+    run(main())
+
+
 def test_links_come_and_go():
     async def main():
         made, session, states = await bridged()

@@ -37,17 +37,20 @@ class ForeignPeer(Peer):
 
     async def greet(self, handle):
         """Say again what may be lost, and ask only if that leads nowhere."""
-        await handle.happened("remind")
+        await self._tell(handle, "remind")
         if _is_unheard(handle):
             asyncio.create_task(self._ask_later(handle, self._link))
 
     async def _ask_later(self, handle, link):
         await asyncio.sleep(self.patience)
         if link is self._link and _is_unheard(handle):
-            try:
-                await handle.ask_peer()
-            except ClientError as error:
-                self._client.on_error(str(error))
+            await self._tell(handle, "ask")
+
+    async def _tell(self, handle, what):
+        try:
+            await handle.happened(what)
+        except ClientError as error:  # a frozen channel must not cost the others their link
+            self._client.on_error(str(error))
 
     async def hear(self, handle):
         """After a restart an own update waits until the peer has been heard."""

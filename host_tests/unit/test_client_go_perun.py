@@ -130,8 +130,8 @@ def test_a_frozen_channel_does_not_cost_the_link():
         handle = made._adopt(machine, made.foreign("node"))
         handle.failed = "no room"
         await made.bridge.receive(PeerState("node", True, ""))
-        await soon(lambda: made.errors)
-        assert "frozen" in made.errors[0] and made.foreign("node").connected
+        await soon(lambda: any("frozen" in text for text in made.errors))
+        assert made.foreign("node").connected
 
     run(main())
 

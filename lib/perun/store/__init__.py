@@ -70,10 +70,11 @@ class Store:
             if self._closed:
                 raise StoreError("closed")
             return work(*details)
-        except (OSError, MemoryError) as error:
+        except Exception as error:  # whatever it is: what is on the flash is not known any more
             self.close()
-            text = error if isinstance(error, StoreError) else repr(error)
-            raise StoreError("store: %s: %s; nothing is signed" % (self._name, text))
+            text = str(error) if isinstance(error, StoreError) else repr(error)
+            # Not formatted: a device that is short of memory may have no text of this.
+            raise StoreError("store: " + self._name + ": " + text + "; nothing is signed")
 
     def damaged(self, place, at):
         raise StoreError(

@@ -27,6 +27,28 @@ def test_the_boards() -> None:
     assert folders - {"common", "__pycache__"} == set(boards())
 
 
+def test_the_document_says_the_same() -> None:
+    rows = {}
+    for line in (BOARDS / "README.md").read_text().splitlines():
+        cells = [cell.strip(" `") for cell in line.strip("|").split("|")]
+        if cells[0] in boards():
+            rows[cells[0]] = cells[1:]
+    assert set(rows) == set(boards())
+    for one in boards().values():
+        chip, arch, flash, place, heap, network = rows[one.name]
+        if one.port == "unix":
+            assert arch == one.arch
+            continue
+        assert (chip, arch) == (one.chip, one.arch)
+        assert flash == f"{one.flash_size >> 20} MB"
+        assert heap == f"{one.heap_free >> 10} KB"
+        assert (network == "Wi-Fi") == one.network
+        if one.port == "esp32":
+            assert int(place, 0) == one.firmware_offset
+        else:
+            assert place == "UF2" and one.uf2_family
+
+
 @each
 @pytest.mark.parametrize("table", ["partitions", "stock"])
 def test_partitions(board: Board, table: str) -> None:

@@ -51,6 +51,7 @@ _RAW = b"raw REPL; CTRL-B to exit\r\n"
 _FRIENDLY = b'Type "help()" for more information.'
 _FRESH = 0xFFFFFFFF  # no power cut is planned
 _HELD = 1 << 18  # bytes that wait for a user who does not read
+_MEMORY = 60  # bytes of output that are looked at again with the next ones
 _LINE = 0.03  # seconds after which a line of the REPL may read for itself
 _SETTLE = 3  # seconds that a program has to end after Ctrl-C
 _LIBC = ctypes.CDLL(None)
@@ -499,7 +500,7 @@ class Virtual:
 
     def _follow(self, out: bytes) -> None:
         """Does the raw REPL run something? From "OK", or the end of a raw paste, to the prompt."""
-        self._last = (self._last + out)[-8:]  # a prompt may come in two parts
+        self._last = (self._last + out)[-_MEMORY:]  # what tells it may come in two parts
         if not self._raw or self._last.endswith((b"\x04>", b"\n>")):
             self._executing = False
         elif out.startswith(b"OK") or (b"\x04" in out and b"R\x01" not in out):
@@ -534,15 +535,11 @@ class Virtual:
         out = bytes(self._out)
         self._out.clear()
         for mark, raw in ((_RAW, True), (_FRIENDLY, False)):
-            if mark in self._tail(out):
+            if mark in self._last + out:
                 self._raw = raw
         self._follow(out)
         self._to_user += out
         del self._to_user[:-_HELD]
-
-    def _tail(self, out: bytes) -> bytes:
-        """What was written, with a little of what came before it."""
-        return bytes(self._to_user[-60:]) + out
 
     # -- lines ------------------------------------------------------------------------------------
 

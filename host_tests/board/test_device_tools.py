@@ -240,8 +240,8 @@ def test_a_version_that_does_not_start(device: Virtual, tmp_path: Path) -> None:
     done = run("deploy", "--port", device.port, "--folder", str(tmp_path))
     assert done.returncode == 1
     assert "MemoryError" in done.stderr and f"version {good} runs again" in done.stderr
-    event = console.started(device.port, 30)
-    assert event["event"] == "ready"
+    with Console(device.port) as line:
+        assert line.status()["app"] == "ev_station"
 
 
 def test_the_wrong_board(new_board: NewBoard, tmp_path: Path) -> None:

@@ -26,6 +26,10 @@ _ENDED = (
 )
 
 
+class TakenBack(BoardError):
+    """A version did not start, and the board runs the one before it again."""
+
+
 class NotRunning(BoardError):
     """The board is there, and no device runs on it."""
 
@@ -169,19 +173,28 @@ def stop(port: str) -> bool:
 def started(port: str, timeout: float = 20) -> Event:
     """Wait until a device that was restarted says how it is: ready, locked, error, safe mode.
 
-    Raises BoardError for a program that died or says nothing; its text has the last lines.
+    Raises BoardError for a program that died or says nothing, with its last lines, and TakenBack.
     """
     seen: list[str] = []
+    back = ""
     with Console(port) as console:
         for event in console.events(timeout):
+            if back and event["event"] != "noise":
+                break
             if event["event"] in ("ready", "locked", "safe mode", "error"):
                 return event
             if event["event"] == "noise" and event["text"]:
                 seen.append(str(event["text"]))
+                found = re.search(r"uPerun: \w+ does not start: back to (\w+)", seen[-1])
+                if found:
+                    back = found[1]
+                    continue
                 found = re.match(r"(ready|locked|safe mode|error) (.*)", str(event["text"]))
                 if found:
                     return {"event": found[1], "text": found[2]}
             if event["event"] == "prompt" and any("Error" in line for line in seen):
                 break
-    tail = "\n".join(seen[-8:]) or "nothing"
+    tail = "\n".join(seen[-12:]) or "nothing"
+    if back:
+        raise TakenBack(f"it does not start: version {back} runs again; it said:\n{tail}")
     raise BoardError(f"the device does not start; it said:\n{tail}")

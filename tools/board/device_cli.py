@@ -149,6 +149,8 @@ def deploy(
     )
     try:
         _show_start(out, place, timeout)
+    except consoles.TakenBack:  # by the board itself, after three tries
+        raise
     except BoardError as error:
         if not done.before or done.before == done.version:
             raise

@@ -7,12 +7,12 @@ import asyncio
 import json
 from binascii import unhexlify
 
-from links import Peering
+from dialling import Dialling
 
 _LIMIT = 2048  # bytes: addresses with RSA keys are long
 
 
-class Bridged(Peering):
+class Bridged(Dialling):
     """The service speaks to the node; the link is a part of the session with it."""
 
     def __init__(self, client, settings, console):
@@ -36,7 +36,7 @@ class Bridged(Peering):
             self._console.event("peer gone", name=name, text=text)
 
 
-class Direct(Peering):
+class Direct(Dialling):
     """Listens for a node, or keeps a link to it."""
 
     def __init__(self, client, settings, console):

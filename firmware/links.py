@@ -5,7 +5,6 @@ import asyncio
 from perun.compat import const
 from perun.link import LinkError
 
-_PAUSE = const(1)  # seconds between two tries to reach the peer
 # The longest body to accept, bytes: whatever is said about channels of a few assets fits.
 _LIMIT = const(1024)
 _LINKS = const(3)  # a peer, its next link before the last one is noticed to be dead, a stranger
@@ -39,66 +38,37 @@ def peering(client, settings, console):
         from go_perun import Bridged as kind
     elif settings["protocol"]:
         from go_perun import Direct as kind
+    elif settings["dial"]:
+        from dialling import Dialling as kind
     else:
         kind = Peering
     return kind(client, settings, console)
 
 
 class Peering:
-    """Listens for peers, or keeps a link to the one that the configuration names."""
+    """Listens for peers. `dialling` keeps a link to one."""
 
     def __init__(self, client, settings, console):
         self._client = client
         self._settings = settings
         self._console = console
-        self._found = asyncio.Event()
-        self._peer = None
-        self.links = 0  # how many links to the peer there have been
+        self.links = 0  # how many links to a dialled peer there have been
 
     async def run(self):
         """The job: for ever."""
         from perun.link import tcp
 
-        if self._settings["listen"]:
-            here = self._settings["listen"]
-            server = await self.listen(tcp, here)
-            self._console.event("listening", port=here["port"])
-            await server.wait_closed()
-            raise LinkError("the listener ended")
-        while True:
-            await self._dial(tcp)
-            await asyncio.sleep(_PAUSE)
+        here = self._settings["listen"]
+        server = await self.listen(tcp, here)
+        self._console.event("listening", port=here["port"])
+        await server.wait_closed()
+        raise LinkError("the listener ended")
 
     async def listen(self, tcp, here):
         """The server that lets peers in."""
         return await tcp.serve(here["host"], here["port"], self._client.accept, _LIMIT, _LINKS)
 
-    async def connect(self, tcp, there):
-        """The Peer at the other end of a fresh connection. Raises OSError."""
-        link = await tcp.connect(there["host"], there["port"], _LIMIT)
-        return await self._client.connect(link, self._settings["address"])
-
-    async def _dial(self, tcp):
-        there = self._settings["dial"]
-        try:
-            peer = await self.connect(tcp, there)
-        except OSError as error:
-            self._console.event("peer unreachable", text=str(error))
-            return
-        self._console.event("peer connected", address=peer.address)
-        self._peer = peer
-        self.links += 1
-        self._found.set()
-        while peer.connected:  # noqa: ASYNC110 - a look now and then is cheaper than an event
-            await asyncio.sleep(0.2)
-        self._console.event("peer gone", address=peer.address)
-
     async def peer(self, timeout=30):
-        """The Peer that was dialled, once it is connected. Raises LinkError."""
-        if not self._peer or not self._peer.connected:
-            self._found.clear()
-            try:
-                await asyncio.wait_for(self._found.wait(), timeout)
-            except asyncio.TimeoutError:
-                raise LinkError("the peer is not connected")
-        return self._peer
+        """The Peer that was dialled: there is none. Raises LinkError."""
+        await asyncio.sleep(timeout)
+        raise LinkError("the peer is not connected")

@@ -53,8 +53,8 @@ class Device:
     def _board_jobs(self, config):
         """What the configuration says of the board itself."""
         jobs = ()
-        if borrowed("versions").on_trial():
-            jobs += (("trial", borrowed("versions").prove),)
+        if borrowed("trial").on_trial():
+            jobs += (("trial", borrowed("trial").prove),)
         if config["wifi"]:
             from wifi import Wifi
 

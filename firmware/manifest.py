@@ -3,9 +3,20 @@
 
 require("asyncio")
 package("perun", base_path="../lib", opt=3)
-for name in ("main", "start", "config", "identity", "vault", "lock", "safe", "status", "commands"):
+for name in ("main", "start", "trial", "config", "identity", "vault", "lock", "safe", "status"):
     module(name + ".py", opt=3)
-for name in ("console", "links", "go_perun", "charger", "pins", "wifi", "hardware"):
+for name in (
+    "commands",
+    "console",
+    "links",
+    "dialling",
+    "go_perun",
+    "charger",
+    "pins",
+    "wifi",
+    "hardware",
+    "versions",
+):
     module(name + ".py", opt=3)
 for name in ("tariff", "ev_station", "ev_car"):
     module(name + ".py", opt=3)

@@ -51,11 +51,8 @@ def _salvaged(kind):
         device = _partition(kind)
     except StoreError:
         pass
-    if device:
-        from perun.store.salvage_flash import salvage
-    else:
-        from perun.store.salvage import salvage
-    return salvage(device or STORE)
+    form = "perun.store.salvage_flash" if device else "perun.store.salvage"
+    return borrowed(form).salvage(device or STORE)
 
 
 def _partition(kind):
@@ -97,7 +94,7 @@ def salvage(console, settings, reason, store, account=None):
     A new version of the software that does not understand the store is an error instead: nothing
     has changed, and the version before it comes back.
     """
-    if store and borrowed("versions").on_trial():
+    if store and borrowed("trial").on_trial():
         raise RuntimeError("%s: the version before this one comes back" % reason)
     from safe import SafeMode
 

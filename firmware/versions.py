@@ -9,7 +9,8 @@ Whenever the power fails, `current` names a complete version: the old one or the
 the beginning of the SHA-256 of its manifest. `main.py` in the root is the launcher (LAUNCHER): it
 puts the current version in front of sys.path. A version is on trial after a switch: three starts
 that end with an error or a reset, and the one before it runs again. It has proved itself when it
-has run for a minute, or ended in order. What it cannot read of the store is an error, too.
+has run for a minute (trial.py), or ended in order. What it cannot read of the store
+is an error, too.
 
 A tool sends this file over the REPL to a board that has nothing yet, so it stands alone.
 """
@@ -143,24 +144,6 @@ def complete(version, text):
     with open(place + "/" + MANIFEST, "w") as file:
         file.write(text)
     os.rename(place, folder(version))
-
-
-def on_trial():
-    """Whether the current version has yet to prove itself."""
-    try:
-        os.stat(ROOT + "/trial")
-        return True
-    except OSError:
-        return False
-
-
-async def prove():
-    """The job of a version on trial: it has proved itself when it has run for a minute."""
-    import asyncio
-
-    await asyncio.sleep(60)
-    if on_trial():
-        os.remove(ROOT + "/trial")
 
 
 def switch(version):

@@ -11,18 +11,20 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from bench import size, station
 from demo.device import Device
 
-HEAP = 192 * 1024  # of a station with its service by TLS, a car over TCP and one channel
+HEAP = 184 * 1024  # of a station with its service by TLS or a serial line, a car and a channel
 GROWTH = 4096  # bytes more in use after many payments: what may be under way when it is asked
 FLASH = 44 * 1024  # .mpy files of what a device of x64 loads for that, cryptography apart
 BOOT = 3  # seconds
 PAYMENTS = int(os.environ.get("GROWTH_PAYMENTS", "150"))
 
 
-def test_a_station_fits() -> None:
-    stations = station.Stations(payments=40, progress=lambda _: None)
+@pytest.mark.parametrize("tls", [True, False], ids=["tls", "serial"])
+def test_a_station_fits(tls: bool) -> None:
+    stations = station.Stations(40, lambda _: None, tls)
     assert stations.run(HEAP) is not None, stations.failure
 
 

@@ -130,7 +130,7 @@ class World:
     def _final_names(self, bundle: str) -> dict[tuple[str, str], str]:
         """Names that two modules of the bundle have, or that builtins have, get another one.
 
-        So do functions that no module outside of the bundle uses: a private one, which is then
+        So do what no module outside of the bundle uses: a private one, which is then
         shortened. The modules that stand for the members know it (build.py).
         """
         names: dict[tuple[str, str], str] = {}
@@ -146,7 +146,7 @@ class World:
         for module in members:
             for name in sorted(module.defined):
                 final = name
-                if module.name != bundle and self._is_inner_function(module, name):
+                if module.name != bundle and self._is_inner(module, name):
                     final = f"_{name}"
                 if final in taken:
                     final = name
@@ -158,11 +158,13 @@ class World:
                 names[module.name, name] = final
         return names
 
-    def _is_inner_function(self, module: Module, name: str) -> bool:
-        is_function = any(
-            isinstance(node, Function) and node.name == name for node in module.tree.body
+    def _is_inner(self, module: Module, name: str) -> bool:
+        """Whether only the bundle uses it, and nothing shows its name: errors do, for one."""
+        return (
+            name[0] != "_"
+            and (module.name, name) not in self._wanted
+            and any(_is_nameless(node, name) for node in module.tree.body)
         )
-        return is_function and name[0] != "_" and (module.name, name) not in self._wanted
 
     def _wanted_outside(self) -> Iterator[tuple[str, str]]:
         """What a module uses of another one with another home: that one and the name."""
@@ -203,6 +205,18 @@ class World:
         if name in found.defined or name in found.foreign:
             return Defined(module, name)
         raise BundleError(f"{module} has no {name}")
+
+
+def _is_nameless(node: ast.stmt, name: str) -> bool:
+    """Whether this defines `name`: a function, a class that extends nothing, or plain data."""
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef():
+            return node.name == name
+        case ast.ClassDef():
+            return node.name == name and not node.bases
+        case ast.Assign(targets=[ast.Name(id=target)]):
+            return target == name and isinstance(node.value, (ast.Dict, ast.Tuple, ast.List))
+    return False
 
 
 def _read(root: Path) -> Iterator[Module]:

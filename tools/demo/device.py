@@ -43,6 +43,7 @@ class Device:
         self._reader: asyncio.Task[None] | None = None
         self._news = asyncio.Condition()
         directory.mkdir(parents=True, exist_ok=True)
+        _link(directory / "lib", MODULES)
         (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         self._log = directory / "console.log"
 
@@ -66,7 +67,7 @@ class Device:
             self._log,
             self.directory,
             # The frozen modules (asyncio) come last; nothing of the user's home is seen.
-            MICROPYPATH=f"{MODULES}:.frozen",
+            MICROPYPATH="lib:.frozen",
         )
         self._reader = asyncio.create_task(self._read(self._process))
         ready = await self.said("ready", since=len(self.events))
@@ -175,3 +176,10 @@ class Device:
             await processes.end(self._process)
         if self._reader is not None:
             await self._reader
+
+
+def _link(path: Path, target: Path) -> None:
+    """The modules are at the same short path for each device, as on a board: a VM keeps the path
+    of each module."""
+    if not path.is_symlink():
+        path.symlink_to(target)

@@ -11,18 +11,16 @@ await channel.pay(amount)
 await channel.close()
 """
 
-import asyncio
 import os
 
 from perun.chain.ethereum import Ethereum
 from perun.channel import DOUBT_PEER, DOUBT_SERVICE, FUNDING, ProtocolError
 from perun.channel.machine import begin
-from perun.client.handle import ChannelHandle, ClientError, Refused, TimedOut, until
+from perun.client.handle import ChannelHandle, ClientError
 from perun.client.peer import Peer
 from perun.client.records import dump_channel, load_channel
 from perun.compat import borrowed, const
 from perun.link import LinkError
-from perun.model import Allocation
 from perun.wire.compact import Compact, Contexts
 from perun.wire.messages import (
     ROLE_PEER,
@@ -37,7 +35,9 @@ _MAX_CHANNELS = const(16)
 _MAX_PEERS = const(8)
 _MAX_SETTLED = const(4)  # settled channels whose newest states stay in the store
 
-_OPENING = "perun.channel.opening"  # needed once per channel
+# Needed once per channel
+_OPENING = "perun.channel.opening"
+_PROPOSING = "perun.client.proposing"
 
 
 def _own_gain_only(channel, state):
@@ -73,7 +73,7 @@ class Client:
         self.guardian = None  # the task that talks to the service, see guard()
         self.bridge = None  # perun.client.bridge.Bridge, to go-perun peers behind the service
         self._peers = {}  # address -> Peer
-        self._openings = {}  # proposal id -> _Opening, own proposals that wait for an answer
+        self.openings = {}  # proposal id -> own proposals that wait for an answer, see proposing
         # What applications set. max_unwatched: None, or per asset the most that may be earned in
         # states that the service does not guard yet. The rest are plain functions.
         self.max_unwatched = None
@@ -190,27 +190,8 @@ class Client:
         the challenge duration in seconds. Returns the ChannelHandle; `await handle.opened()` waits
         for the money. Raises Refused, TimedOut, ProtocolError, LinkError.
         """
-        rows = tuple(tuple(row) for row in deposits)
-        allocation = Allocation(self.limits.assets, rows, ())
-        peers = (peer.own, peer.address)
-        rules = borrowed(_OPENING)
-        proposal = rules.propose(
-            self.random(32), self.random(32), duration, allocation, self.account.address, peers
-        )
-        rules.check_proposal(proposal, 0, peers, self.limits)
-        rules = None
-        opening = self._openings[proposal.proposal_id] = _Opening(proposal, peer)
-        try:
-            await peer.send(proposal)
-            await until(opening.answered, opening.is_answered, timeout)
-        except TimedOut:
-            raise TimedOut("the peer does not answer the proposal" + peer.silence)
-        finally:
-            del self._openings[proposal.proposal_id]
-        if opening.refused:
-            raise Refused(opening.refused)
-        await opening.handle.signed(timeout)
-        return opening.handle
+        work = borrowed(_PROPOSING).propose
+        return await work(self, peer, deposits, duration, timeout)
 
     def _adopt(self, machine, peer):
         """Take a machine into the books."""
@@ -268,10 +249,8 @@ class Client:
         try:
             if type(message) is LedgerChannelProposal:
                 await self._on_proposal(peer, message)
-            elif type(message) is LedgerChannelProposalAcc:
-                await self._on_acceptance(peer, message)
-            elif type(message) is ChannelProposalRej:
-                self._on_refusal(peer, message)
+            elif type(message) in (LedgerChannelProposalAcc, ChannelProposalRej):
+                await self._on_answer(peer, message)
             else:
                 await self._channel_of(peer, message).receive(message)
         except (ProtocolError, ClientError) as error:
@@ -306,30 +285,18 @@ class Client:
             await peer.send(ChannelProposalRej(proposal.proposal_id, refusal))
             raise ProtocolError(refusal)
         acc = rules.accept(proposal, self.random(32), self.account.address)
-        handle = self._open(peer, proposal, acc, 1)
+        handle = self.open(peer, proposal, acc, 1)
         await peer.send(acc)
         await handle.begin()
 
-    async def _on_acceptance(self, peer, acc):
-        opening = self._opening_of(peer, acc)
-        if not peer.is_account(acc.participant):
-            raise ProtocolError("acceptance: the participant is not the peer")
-        opening.handle = self._open(peer, opening.proposal, acc, 0)
-        opening.answered.set()
-        await opening.handle.begin()
-
-    def _on_refusal(self, peer, rej):
-        opening = self._opening_of(peer, rej)
-        opening.refused = rej.reason or "refused"
-        opening.answered.set()
-
-    def _opening_of(self, peer, answer):
-        opening = self._openings.get(answer.proposal_id)
+    async def _on_answer(self, peer, answer):
+        opening = self.openings.get(answer.proposal_id)
         if not opening or opening.peer is not peer or opening.is_answered():
             raise ProtocolError("an answer to no proposal of ours")
-        return opening
+        await opening.answer(answer)
 
-    def _open(self, peer, proposal, acc, index):
+    def open(self, peer, proposal, acc, index):
+        """The handle of a channel that both want."""
         params, state = borrowed(_OPENING).agree(self.chain, proposal, acc)
         agreement = proposal.funding_agreement
         kind = peer.channel
@@ -338,17 +305,3 @@ class Client:
         if kind.FORMAT != 1:
             handle.keep(b"g", peer.name.encode())
         return handle
-
-
-class _Opening:
-    """An own proposal that waits for its answer."""
-
-    def __init__(self, proposal, peer):
-        self.proposal = proposal
-        self.peer = peer
-        self.answered = asyncio.Event()
-        self.refused = None
-        self.handle = None
-
-    def is_answered(self):
-        return bool(self.refused or self.handle)

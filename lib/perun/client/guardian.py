@@ -6,16 +6,15 @@ Payments need no service: what it must know queues here, the newest state per ch
 import asyncio
 
 from perun.adoption.session import ServiceError, Session
-from perun.channel import ACTING, FUNDING, WITHDRAWING, WITHDRAWN, ProtocolError
+from perun.channel import FUNDING, ProtocolError
 from perun.client.handle import ClientError, until
-from perun.compat import const
+from perun.compat import borrowed, const
 from perun.link import LinkError
 from perun.wire.compact import Compact
 from perun.wire.messages import ROLE_DEVICE
 from perun.wire.service_messages import (
     ERROR_BUSY,
     ERROR_CHAIN,
-    ERROR_NOT_ALLOWED,
     ERROR_UNKNOWN_CHANNEL,
     EVENT_CONCLUDED,
     EVENT_FUNDED,
@@ -24,15 +23,12 @@ from perun.wire.service_messages import (
     EVENT_REFUTED,
     EVENT_REGISTERED,
     EVENT_WITHDRAWN,
-    STAGE_CONCLUDED,
-    STAGE_DISPUTE,
-    STAGE_FUNDED,
-    STAGE_WITHDRAWN,
     WithdrawalAuth,
 )
 
 _FIRST_PAUSE = const(1)  # seconds before the first new try, doubled up to the longest
 _LONGEST_PAUSE = const(60)
+_CATCHING_UP = "perun.client.catching_up"
 
 
 class Guardian:
@@ -40,11 +36,11 @@ class Guardian:
     expect: the service's 20-byte address, or None to trust the first one that answers."""
 
     def __init__(self, client, dial, expect):
-        self._client = client
+        self.client = client
         self._dial = dial
         self._expect = expect
         self._session = None
-        self._known = set()  # channels whose params the service has
+        self.known = set()  # channels whose params the service has
         self._watch = []  # ChannelHandles, first come first served
         self._authorize = []  # those of which the state goes with an authorization
         self._busy = None  # the one that is being handed over
@@ -107,7 +103,7 @@ class Guardian:
                 link = await self._dial()
                 await self._serve(link)  # ends with an error, whatever happens
             except (OSError, ServiceError) as error:
-                self._client.on_error("service: " + str(error))
+                self.client.on_error("service: " + str(error))
             finally:
                 if self._session:
                     pause = _FIRST_PAUSE
@@ -118,7 +114,7 @@ class Guardian:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def _serve(self, link):
-        client = self._client
+        client = self.client
         hello = await client.handshake(link, ROLE_DEVICE, self._expect)
         self._expect = hello.address
         codec = Compact(client.contexts)
@@ -128,7 +124,7 @@ class Guardian:
         bridge = client.bridge
         if bridge:
             session.on_other = bridge.receive
-        self._known.clear()
+        self.known.clear()
         reader = asyncio.create_task(session.run())
         worker = asyncio.create_task(self._work(session))
         self._session = session
@@ -141,9 +137,9 @@ class Guardian:
 
     async def _work(self, session):
         try:
-            await self._catch_up(session)
-            if self._client.bridge:
-                await self._client.bridge.begin(session)
+            await borrowed(_CATCHING_UP).catch_up(self, session)
+            if self.client.bridge:
+                await self.client.bridge.begin(session)
             while True:
                 while self._fund or self._watch or self._review:
                     await self._next(session)
@@ -151,7 +147,7 @@ class Guardian:
                 self._wake.clear()
                 await self._wake.wait()
         except (OSError, ServiceError, ClientError, ProtocolError) as error:
-            self._client.on_error("service: " + str(error))
+            self.client.on_error("service: " + str(error))
         finally:
             session.close()  # whatever it was: the next session starts afresh
 
@@ -162,9 +158,9 @@ class Guardian:
         if self._review:
             handle = self._review.pop(0)
             try:
-                await self._look_again(session, handle)
+                await borrowed(_CATCHING_UP).look_again(self, session, handle)
             except ServiceError as error:
-                self._client.tell(handle, "watch refused", error.text)
+                self.client.tell(handle, "watch refused", error.text)
             return
         handle = self._fund[0]
         machine = handle.machine
@@ -174,7 +170,7 @@ class Guardian:
             if error.code in (ERROR_BUSY, ERROR_CHAIN):  # it may well work later
                 await asyncio.sleep(_FIRST_PAUSE)
                 return
-            self._client.tell(handle, "funding refused", error.text)
+            self.client.tell(handle, "funding refused", error.text)
         self._fund.remove(handle)
 
     async def _hand_over(self, session, handle):
@@ -185,23 +181,23 @@ class Guardian:
         if authorize:
             self._authorize.remove(handle)
         auths = self._authorizations(machine, transaction.state) if authorize else ()
-        state_hash = self._client.chain.state_hash(transaction.state)
-        params = None if handle.id in self._known else machine.params
+        state_hash = self.client.chain.state_hash(transaction.state)
+        params = None if handle.id in self.known else machine.params
         self._busy = handle
         try:
             receipt = await session.watch(machine.index, params, transaction, state_hash, auths)
             # What goes with an authorization is rare enough to be worth a write.
             handle.is_watched(transaction.state, receipt, authorize)
-            self._known.add(handle.id)
+            self.known.add(handle.id)
         except ServiceError as error:
             if error.code == ERROR_UNKNOWN_CHANNEL and params is None:
-                self._known.discard(handle.id)
+                self.known.discard(handle.id)
                 self.watch(handle, authorize)  # again, with the params
             elif error.code == ERROR_BUSY:
                 self.watch(handle, authorize)
                 await asyncio.sleep(_FIRST_PAUSE)
             else:
-                self._client.tell(handle, "watch refused", error.text)
+                self.client.tell(handle, "watch refused", error.text)
         except LinkError:
             self.watch(handle, authorize)
             raise
@@ -217,11 +213,11 @@ class Guardian:
             deposit = (asset, machine.agreement[asset][machine.index])
             if state.version == 0 and deposit not in wanted:
                 wanted.append(deposit)
-        return self._sign_authorizations(machine.id, wanted)
+        return self.auths(machine.id, wanted)
 
-    def _sign_authorizations(self, channel_id, wanted):
-        """wanted: pairs of an asset's index and an amount; nothing is signed for no amount."""
-        client = self._client
+    def auths(self, channel_id, wanted):
+        """WithdrawalAuths. wanted: pairs of an asset's index and an amount; none for 0."""
+        client = self.client
         auths = []
         for asset, amount in wanted:
             if amount:
@@ -235,19 +231,19 @@ class Guardian:
     # -- what the service tells -------------------------------------------------------------------
 
     async def _on_event(self, event):
-        handle = self._client.channels.get(event.channel_id)
+        handle = self.client.channels.get(event.channel_id)
         if handle:
             try:
                 await self._apply_event(handle, event)
             except ClientError as error:
-                self._client.on_error(str(error))
+                self.client.on_error(str(error))
 
     async def _apply_event(self, handle, event):
         kind = event.kind
         if kind == EVENT_FUNDED:
             await handle.happened("funded")
         elif kind == EVENT_FUNDING_FAILED:
-            self._client.tell(handle, "funding failed", None)
+            self.client.tell(handle, "funding failed", None)
         elif kind in (EVENT_REGISTERED, EVENT_REFUTED):
             handle.registered = (event.version, event.timeout)
             await handle.happened("registered", event.version)
@@ -259,67 +255,3 @@ class Guardian:
             if handle not in self._review:
                 self._review.append(handle)
             self._wake.set()
-
-    async def _catch_up(self, session):
-        """A new session: learn what happened meanwhile and hand over what the service lacks."""
-        for handle in list(self._client.channels.values()):
-            if handle.phase != WITHDRAWN:
-                try:
-                    status = await session.status(handle.id)
-                except ServiceError as error:
-                    # Not this device's: the service knows the channel from the peer only.
-                    if error.code not in (ERROR_UNKNOWN_CHANNEL, ERROR_NOT_ALLOWED):
-                        raise
-                    await self._introduce(handle)
-                else:
-                    await self._compare(session, handle, status)
-
-    async def _look_again(self, session, handle):
-        """The peer took a newer state to the chain, or money waits there that no authorization
-        fits: take over the state, and sign for what is there."""
-        status = await session.status(handle.id)
-        await self._compare(session, handle, status)
-        if status.stage == STAGE_CONCLUDED and any(status.holdings):
-            held = await session.held(handle.id)
-            state_hash = self._client.chain.state_hash(held.state)
-            auths = self._sign_authorizations(handle.id, enumerate(status.holdings))
-            await session.watch(handle.index, None, held, state_hash, auths)
-
-    async def _introduce(self, handle):
-        """The service does not know this channel."""
-        await handle.happened("service_holds")
-        if handle.phase >= FUNDING:
-            self.watch(handle, True)
-        if handle.phase == FUNDING:
-            self.fund(handle)
-
-    async def _compare(self, session, handle, status):
-        self._known.add(handle.id)
-        handle.watched = status.version
-        if status.version == handle.version:
-            handle.is_watched(handle.state)
-        newer = None
-        if status.version > handle.version:  # this device was restored from an old backup
-            try:
-                newer = await session.held(handle.id)
-            except ServiceError:
-                if status.stage != STAGE_WITHDRAWN:  # else it was paid out, and pruned since
-                    raise
-        await handle.happened("service_holds", newer)
-        await self._apply(handle, status)
-        if status.version < handle.version and status.stage < STAGE_CONCLUDED:
-            self.watch(handle)
-
-    async def _apply(self, handle, status):
-        if handle.phase == FUNDING:
-            if status.stage == STAGE_FUNDED:
-                await handle.happened("funded")
-            else:
-                self.fund(handle)  # idempotent: the service does nothing twice
-        if status.stage == STAGE_DISPUTE and handle.phase >= ACTING:
-            handle.registered = (status.registered, status.timeout)
-            await handle.happened("registered", status.registered)
-        if status.stage >= STAGE_CONCLUDED and handle.phase < WITHDRAWING:
-            await handle.happened("concluded", status.version)
-        if status.stage == STAGE_WITHDRAWN:
-            await handle.happened("withdrawn")

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench import size, station
+from bench import channels, size, station
 from demo.device import Device
 
 HEAP = 184 * 1024  # of a station with its service by TLS or a serial line, a car and a channel
+CHANNEL = 16 * 1024  # for each further channel, its car and its link
 GROWTH = 4096  # bytes more in use after many payments: what may be under way when it is asked
 FLASH = 44 * 1024  # .mpy files of what a device of x64 loads for that, cryptography apart
 BOOT = 3  # seconds
@@ -28,12 +29,16 @@ def test_a_station_fits(tls: bool) -> None:
     assert stations.run(HEAP) is not None, stations.failure
 
 
+def test_a_further_channel_fits() -> None:
+    assert 0 < channels.measure()["further_channel_bytes"] <= CHANNEL
+
+
 async def test_listens_soon(tmp_path: Path) -> None:
     """From power to a port that takes peers; the best of three, for others use this machine."""
     times = []
     for number in range(3):
         place = {"tcp": {"host": "127.0.0.1", "port": 9}}
-        config = station._config(place, station._free_port())
+        config = station.configuration(place, station.free_port())
         device = Device("station", tmp_path / str(number), config)
         began = time.monotonic()
         try:

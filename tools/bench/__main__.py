@@ -93,9 +93,9 @@ def _payment(progress: Progress, missing: dict[str, str]) -> dict[str, Any]:
 
 
 def _station(progress: Progress, _: dict[str, str]) -> dict[str, Any]:
-    from bench import station
+    from bench import channels, station
 
-    return dict(station.measure(progress))
+    return {**station.measure(progress), **channels.measure()}
 
 
 def _wear(progress: Progress, _: dict[str, str]) -> dict[str, Any]:

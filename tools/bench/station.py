@@ -11,11 +11,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from perun.chain.account import Account
 from perun.chain.address import to_checksum
 from perun.channel import Limits
 from perun.client import Client
@@ -38,7 +40,7 @@ SMALLEST = 64 * 1024
 LARGEST = 512 * 1024
 
 _PRICE = 10**15  # wei for a kWh
-_WH = 10  # that a payment buys
+PAYMENT = 10 * _PRICE // 1000  # 10 Wh
 _DEPOSIT = 10**18
 _TIMEOUT = 30  # seconds for one run
 _SERVICE_BAUD = 115200
@@ -100,13 +102,16 @@ class Stations:
 async def _day(folder: Path, heap: int, payments: int, tls: bool) -> tuple[str, int]:
     """(failure or "", living bytes) of one run."""
     async with AsyncExitStack() as stack:
-        serving = _by_tls(folder) if tls else _by_line()
+        serving = _by_tls(folder) if tls else by_line()
         service, place = await stack.enter_async_context(serving)
-        return await _spend(folder, heap, payments, service, place)
+        port = free_port()
+        station = Device("station", folder, configuration(place, port), str(heap))
+        works = partial(_charge, station, port, payments)
+        return await spend(station, service, works, _TIMEOUT + payments / 2)
 
 
 @asynccontextmanager
-async def _by_line() -> AsyncIterator[tuple[Any, dict[str, Any]]]:
+async def by_line() -> AsyncIterator[tuple[Any, dict[str, Any]]]:
     """A function that serves at the end of a serial line, and the place for the configuration."""
     line = SerialLine()
 
@@ -145,11 +150,10 @@ async def _by_tls(folder: Path) -> AsyncIterator[tuple[Any, dict[str, Any]]]:
         server.close()
 
 
-async def _spend(
-    folder: Path, heap: int, payments: int, serve: Any, place: dict[str, Any]
+async def spend(
+    station: Device, serve: Any, cars: Callable[[], Coroutine[Any, Any, int]], seconds: float
 ) -> tuple[str, int]:
-    port = _free_port()
-    station = Device("station", folder, _config(place, port), str(heap))
+    """(failure or "", what `cars` gives) of a station's day, with its service and its cars."""
     no_memory: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     def hear(_: Device, event: dict[str, Any]) -> None:
@@ -160,11 +164,9 @@ async def _spend(
     station.on_event = hear
     tasks = {no_memory}
     try:
-        async with asyncio.timeout(_TIMEOUT + payments / 2):
+        async with asyncio.timeout(seconds):
             await station.start()
-            tasks |= {
-                asyncio.ensure_future(work) for work in (serve(), _car(station, port, payments))
-            }
+            tasks |= {asyncio.ensure_future(work) for work in (serve(), cars())}
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             return "", done.pop().result()
     except (TimeoutError, Failed, Died, LinkError, ClientError) as error:
@@ -181,11 +183,27 @@ def _is_memory(text: str) -> bool:
     return "MemoryError" in text or "memory allocation failed" in text
 
 
-async def _car(station: Device, port: int, payments: int) -> int:
+async def _charge(station: Device, port: int, payments: int) -> int:
     """Open a channel with the station, pay, close. Returns the station's living bytes."""
     await station.said("listening")
+    async with car(conversation.PAYER, port) as channel:
+        for _ in range(payments):
+            await channel.pay(PAYMENT)
+        status = await station.ask()
+        shown = status["channels"][0]
+        paid = payments * PAYMENT
+        if (shown["version"], int(shown["balances"][0][1])) != (payments, paid):
+            raise Failed("the station counts something else than the car")
+        await channel.close()
+        await station.said("channel", kind="withdrawn")
+        return int(status["heap"]["used"])
+
+
+@asynccontextmanager
+async def car(account: Account, port: int) -> AsyncIterator[Any]:
+    """The open channel of a car with the station."""
     limits = Limits((conversation.ASSET,), (_DEPOSIT,), 60, 86400)
-    account, receiver = conversation.PAYER, conversation.RECEIVER
+    receiver = conversation.RECEIVER
     client = Client(account, conversation.CHAIN_ID, limits, receiver, MemoryStore())
     near, far = memory.pair()
     service = asyncio.create_task(Service().run(far))
@@ -198,16 +216,7 @@ async def _car(station: Device, port: int, payments: int) -> int:
     try:
         channel = await client.propose(peer, ((_DEPOSIT, 0),), conversation.DURATION)
         await channel.opened()
-        for _ in range(payments):
-            await channel.pay(_WH * _PRICE // 1000)
-        status = await station.ask()
-        shown = status["channels"][0]
-        paid = payments * _WH * _PRICE // 1000
-        if (shown["version"], int(shown["balances"][0][1])) != (payments, paid):
-            raise Failed("the station counts something else than the car")
-        await channel.close()
-        await station.said("channel", kind="withdrawn")
-        return int(status["heap"]["used"])
+        yield channel
     finally:
         peer.close()
         guard.cancel()
@@ -215,7 +224,8 @@ async def _car(station: Device, port: int, payments: int) -> int:
         await asyncio.gather(guard, service, return_exceptions=True)
 
 
-def _config(place: dict[str, Any], port: int) -> dict[str, Any]:
+def configuration(place: dict[str, Any], port: int) -> dict[str, Any]:
+    """A station's config.json. place: of its service."""
     asset = to_checksum(conversation.ASSET.holder)
     return {
         "chain": {
@@ -238,7 +248,8 @@ def _config(place: dict[str, Any], port: int) -> dict[str, Any]:
     }
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port that nobody listens on."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])

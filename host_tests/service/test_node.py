@@ -9,6 +9,7 @@ import random
 
 import pytest
 from adoption import status
+from adoption.store import blocks
 from perun.wire import service_messages as sm
 from service import kit, node
 from service.conftest import port
@@ -51,6 +52,16 @@ async def looked(proxy, times=3):
     """The service has asked that often for the newest block."""
     before = proxy.calls.count("eth_getBlockByNumber")
     await until(lambda: proxy.calls.count("eth_getBlockByNumber") >= before + times, 20)
+
+
+async def read_up_to(service, number):
+    """The service has read the events up to this block."""
+    for _ in range(1000):
+        async with service.store.read() as tx:
+            if (await blocks.newest(tx))[0][0] == number:
+                return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"block {number} is not read")
 
 
 async def whole_life(chain, deal, station):
@@ -253,12 +264,13 @@ async def test_three_blocks_are_replaced(chain, proxy, desk):
 
 async def test_replaced_while_it_lags(chain, proxy, desk):
     """The node has not seen that three blocks were replaced, then it has."""
-    _, deal, station = desk
+    service, deal, station = desk
     await funded(deal, station)
     await station.watch(deal, deal.state(7, ((20, 60),)))
     before = chain.node.snapshot()
     chain.node.mine(3)
-    await looked(proxy)
+    # What it only saw, and could not read, it would take for what the node lags behind.
+    await read_up_to(service, here(chain))
     proxy.head = here(chain)
     chain.node.revert(before)
     proxy.head = here(chain)  # nothing new yet: like a node that is behind

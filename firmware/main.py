@@ -46,26 +46,9 @@ class Device:
         self.app = __import__(app["module"]).App(self.client, app, console, self._peering)
         self.stopped = asyncio.Event()
         self.feed = None  # a watchdog's, for work that keeps everything waiting
-        self._more = self._board_jobs(config)
+        self._more = borrowed("start").board_jobs(self, config)
         console.commands.update(self._commands())
         console.commands.update(self.app.commands())
-
-    def _board_jobs(self, config):
-        """What the configuration says of the board itself."""
-        jobs = ()
-        if borrowed("trial").on_trial():
-            jobs += (("trial", borrowed("trial").prove),)
-        if config["wifi"]:
-            from wifi import Wifi
-
-            jobs += (("wifi", Wifi(config["wifi"], self.console).run),)
-        if config["hardware"]:
-            from hardware import Hardware
-
-            hardware = Hardware(config["hardware"], self.console)
-            self.feed = hardware.feed
-            jobs += hardware.jobs()
-        return jobs
 
     async def run(self):
         """Run everything until the command `stop`."""

@@ -88,6 +88,24 @@ def _account(console, store):
         sys.modules.pop("vault", None)
 
 
+def board_jobs(device, config):
+    """What the configuration says of the board itself: names with coroutine functions."""
+    jobs = ()
+    if borrowed("trial").on_trial():
+        jobs += (("trial", borrowed("trial").prove),)
+    if config["wifi"]:
+        from wifi import Wifi
+
+        jobs += (("wifi", Wifi(config["wifi"], device.console).run),)
+    if config["hardware"]:
+        from hardware import Hardware
+
+        hardware = Hardware(config["hardware"], device.console)
+        device.feed = hardware.feed
+        jobs += hardware.jobs()
+    return jobs
+
+
 def salvage(console, settings, reason, store, account=None):
     """Run what is left for a device whose store cannot be trusted. Ends with SystemExit.
 

@@ -15,7 +15,7 @@ import pytest
 from bench import channels, size, station
 from demo.device import Device
 
-HEAP = 184 * 1024  # of a station with its service by TLS or a serial line, a car and a channel
+HEAP = 180 * 1024  # of a station with its service by TLS or a serial line, a car and a channel
 CHANNEL = 16 * 1024  # for each further channel, its car and its link
 GROWTH = 4096  # bytes more in use after many payments: what may be under way when it is asked
 FLASH = 44 * 1024  # .mpy files of what a device of x64 loads for that, cryptography apart

@@ -285,6 +285,7 @@ class Client:
             await peer.send(ChannelProposalRej(proposal.proposal_id, refusal))
             raise ProtocolError(refusal)
         acc = rules.accept(proposal, self.random(32), self.account.address)
+        rules = None  # what comes now needs the memory
         handle = self.open(peer, proposal, acc, 1)
         await peer.send(acc)
         await handle.begin()

@@ -20,6 +20,8 @@ _TCP = {"host": (..., "text"), "port": (..., "number", 1, 65535, "a port")}
 _SERIAL = {
     "path": (None, "text"),  # of a tty, on a computer
     "uart": (None, "number", 0, 3, "a UART"),  # of a board, not the one of its REPL
+    "repl": (False, "flag"),  # the REPL's port, see repl_port.py
+    "repl_window": (3, "number", 0, 60, "seconds"),  # in which it can be kept at boot
     "tx": (None, "pin"),
     "rx": (None, "pin"),
     "baud": (115200, "number", 300, 4000000, "a baud rate"),
@@ -102,8 +104,8 @@ def check(document):
             known = ", ".join('"%s"' % way for way in ways)
             raise ConfigError("%s: exactly one of %s is needed" % (name, known))
     line = config["service"]["serial"]
-    if line and (line["path"] is None) == (line["uart"] is None):
-        raise ConfigError('service.serial: exactly one of "path" and "uart" is needed')
+    if line and (line["path"] is not None) + (line["uart"] is not None) + line["repl"] != 1:
+        raise ConfigError('service.serial: exactly one of "path", "uart" and "repl" is needed')
     tcp = config["service"]["tcp"]
     if tcp and not tcp["certificate"] and not _is_loopback(tcp["host"]):
         raise ConfigError(

@@ -10,6 +10,7 @@ for name in (
     "console",
     "links",
     "dialling",
+    "repl_port",
     "go_perun",
     "charger",
     "pins",

@@ -30,7 +30,17 @@ def prepare():
         salvage(console, settings, error, store)
     if not account:
         store.close()
+    elif _on_repl(settings):
+        from repl_port import share
+
+        console = share(settings, console)
     return console, settings, account, store
+
+
+def _on_repl(settings):
+    """Whether the line to the service is the REPL's."""
+    line = settings["service"]["serial"]
+    return line and line["repl"]
 
 
 def _open_store(kind):
@@ -116,6 +126,11 @@ def salvage(console, settings, reason, store, account=None):
         raise RuntimeError("%s: the version before this one comes back" % reason)
     from safe import SafeMode
 
+    if _on_repl(settings):
+        from repl_port import leave
+
+        leave(settings)
+        console = Console(settings["console"])
     try:
         values = {key: store.get(key) for key in store.keys()}
     except (AttributeError, StoreError):

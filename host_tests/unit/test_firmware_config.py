@@ -153,7 +153,11 @@ def test_one_link_each():
 
 def test_line():
     for line in ({}, {"baud": 9600}, {"path": "/dev/ttyS1", "uart": 1}):
-        refused(("service",), {"serial": line}, 'service.serial: exactly one of "path" and "uart"')
+        refused(("service",), {"serial": line}, 'exactly one of "path", "uart" and "repl"')
+    for line in ({"repl": False}, {"repl": True, "uart": 1}, {"repl": True, "path": "/dev/ttyS1"}):
+        refused(("service",), {"serial": line}, 'exactly one of "path", "uart" and "repl"')
+    right = config.check(changed(("service",), {"serial": {"repl": True}}))
+    assert right["service"]["serial"]["repl_window"] == 3
     right = config.check(changed(("service",), {"serial": {"uart": 1, "tx": 4, "rx": 5}}))
     assert right["service"]["serial"]["uart"] == 1
     refused(("service",), {"serial": {"uart": 4}}, "service.serial.uart: expected a UART from 0")

@@ -211,7 +211,7 @@ class UART(io.IOBase):
 
     def ioctl(self, request, argument):
         if request != 3:
-            return 0
+            return -1  # with 0 the unix port would poll its terminal: that is a descriptor
         ready = argument & select.POLLIN if self.any() else 0
         return ready | (argument & select.POLLOUT if self._out.poll(0) else 0)
 

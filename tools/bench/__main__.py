@@ -93,9 +93,10 @@ def _payment(progress: Progress, missing: dict[str, str]) -> dict[str, Any]:
 
 
 def _station(progress: Progress, _: dict[str, str]) -> dict[str, Any]:
-    from bench import channels, station
+    from bench import channels, frozen, station
 
-    return {**station.measure(progress), **channels.measure()}
+    heap = station.measure(progress)
+    return {**heap, **channels.measure(), **frozen.measure(heap["live_heap_bytes"])}
 
 
 def _wear(progress: Progress, _: dict[str, str]) -> dict[str, Any]:

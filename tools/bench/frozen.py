@@ -1,0 +1,30 @@
+"""What a charging station keeps in the heap of an RP2040, by the model of board_ram.py.
+
+Its live heap on the x64 VM, less what the .mpy files of its modules have in it; half of what is
+left, for words are half as long, and the memory of the curve. With modules in ROMFS or in the
+firmware no more than that is in RAM; with modules from .mpy files their content comes on top.
+"""
+
+from __future__ import annotations
+
+from bench import board_ram
+
+_ARCH = "armv6m"
+# What a station with a file for a journal has in memory all the time, in both VMs.
+_MODULES = [
+    *("main", "links", "ev_station", "cable", "perun.__init__", "perun.compat"),
+    *("perun.client.__init__", "perun.channel.__init__", "perun.link.__init__"),
+    *("perun.store.__init__", "perun.store.journal"),
+    *("perun.crypto.keccak", "perun.crypto.secp256k1"),
+]
+_X64 = ["perun.crypto._keccak_viper", "perun.crypto._secp256k1_viper64"]
+_BOARD = ["perun.crypto._keccak_thumb", "perun.crypto._secp256k1_thumb"]
+
+
+def measure(live: int) -> dict[str, int]:
+    """live: station's live_heap_bytes."""
+    kept = board_ram.model(live, _MODULES + _X64, _MODULES + _BOARD, _ARCH)
+    return {
+        f"live_heap_bytes_{_ARCH}_modelled": kept.loaded,
+        f"live_heap_bytes_{_ARCH}_modelled_frozen": kept.frozen,
+    }

@@ -72,7 +72,9 @@ async def test_the_port_of_the_repl(new_board: NewBoard, tmp_path: Path) -> None
         one.set_pin(16, 0)
         await asyncio.to_thread(one.wait_repl)
         with open(one.directory / "tty", "rb", buffering=0) as port:  # noqa: ASYNC230 - it is there
-            said = await asyncio.to_thread(port.read, 4096)
+            said = b""
+            while b'"stopped"}\n' not in said:  # it comes in parts
+                said += await asyncio.to_thread(port.read, 4096)
         assert b'"button"' in said and said.count(b'"stopped"') == 1
         with Repl(one.port) as repl:
             assert repl.ask("say(1)") == 1

@@ -106,8 +106,9 @@ async def test_a_sleeper(new_board: NewBoard, tmp_path: Path) -> None:
             await market.service.allow(address, "sleeper", DEPOSIT)
             await market.until("it has paid", lambda: channels and channels[0].version >= 6, 120)
             (channel,) = channels
-            sleeps = [line for line in one.heard if line.startswith("sleep")]
-            assert len(sleeps) >= 5 and set(sleeps) == {"sleep 300"} and cuts
+            sleeps = lambda: [line for line in one.heard if line.startswith("sleep")]
+            await market.until("it sleeps again", lambda: len(sleeps()) >= 5, 60)
+            assert set(sleeps()) == {"sleep 300"} and cuts
             await channel.close()
             await channel.settled(60)
             await market.until("the money is there", lambda: market.chain.contract_balance() == 0)

@@ -218,6 +218,7 @@ async def test_a_repeated_handshake_is_heard_and_moves_nothing(meet, chain, tmp_
     sig = ours.client.chain.sign(device.account, ours.client.chain.state_hash(state))
     await device.send(ChannelUpdate(state, 0, sig))
     await until(lambda: any("signature is wrong" in str(told) for told in ours.told))
+    await device.link.recv()  # the refusal: else the node would get it
     assert handle.version == 1
     await device.close()
     await victim.close()

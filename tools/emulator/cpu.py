@@ -154,18 +154,23 @@ class Cpu:
         return buffer
 
     def function(
-        self, module: Module, name: str, names: dict[str, Argument] | None = None
+        self,
+        module: Module,
+        name: str,
+        names: dict[str, Argument] | None = None,
+        misalign: int = 0,
     ) -> Function:
         """A native function of the module, to be called with numbers and buffers.
 
-        `names` are the module's global names that a viper function looks up.
+        `names` are the module's global names that a viper function looks up. The code begins
+        `misalign` bytes behind a word's beginning: frozen into a firmware, it has even addresses.
         """
         if module.architecture != self.architecture:
             raise ValueError(f"code for {module.architecture} on {self.architecture}")
         code = module.functions[name]
         if code.kind not in (ASSEMBLER, VIPER):
             raise ValueError(f"{name} is {KINDS[code.kind]}, which only the VM can run")
-        entry = self._load(code)
+        entry = self._load(code, misalign)
         if code.kind == ASSEMBLER:
             return Function(partial(self._call, entry))
         frame = _Frame(
@@ -276,13 +281,13 @@ class Cpu:
         self._engine.mem_map(start, size)
         self._engine.mem_write(start, content)
 
-    def _load(self, code: Code) -> int:
+    def _load(self, code: Code, misalign: int) -> int:
         """Put a function into memory; where it begins."""
         start = self._next_code
-        pages = -(-len(code.code) // _PAGE)
+        pages = -(-(misalign + len(code.code)) // _PAGE)
         self._next_code += (pages + 1) * _PAGE
-        self._map(start, pages * _PAGE, code.code)
-        return start
+        self._map(start, pages * _PAGE, bytes(misalign) + code.code)
+        return start + misalign
 
     def _function_object(self, module: Module, entry: int) -> Buffer:
         """The function object that a viper function finds its names and the runtime through.

@@ -87,6 +87,7 @@ permute:
     str r0, [sp, #{_SPONGE}]
     str r1, [sp, #{_DATA}]
     str r2, [sp, #{_COUNT}]
+    mov r1, pc
 address:
     nop
     str r1, [sp, #{_CONSTANT}]
@@ -100,8 +101,14 @@ _AFTER = f"""
 iota:
     mov r0, lr
     ldr r1, [sp, #{_CONSTANT}]
-    ldm r1!, {{r2, r3}}
+    ldrh r2, [r1, #0]
+    ldrh r4, [r1, #2]
+    add r1, #4
     str r1, [sp, #{_CONSTANT}]
+    lsr r3, r4, #15
+    lsl r3, r3, #31
+    orr r2, r3
+    lsl r3, r4, #31
     ldr r4, [r0, #0]
     eor r2, r4
     str r2, [r0, #0]
@@ -112,7 +119,7 @@ next:
     mov r2, r12
     mov r12, r0
     mov lr, r2
-    ldr r3, [r1, #0]
+    ldrh r3, [r1, #0]
     cmp r3, #0
     beq permuted
     b theta
@@ -137,7 +144,7 @@ _NOTES = {
     "begin": "save the upper registers",
     "absorb": "absorb",
     "permute": "permute",
-    "constants": "the constants of the rounds, low and high words, and 0 as their end",
+    "constants": "the constants of the rounds: bits 0 to 15; bits 31 and 63; and 0 as their end",
     "theta": "theta",
     **{f"row{y}": f"rho, pi and chi: row {y}" for y in range(5)},
     "iota": "iota",
@@ -162,24 +169,22 @@ def generate() -> dict[str, str]:
 
 def assemble() -> tuple[list[int], dict[str, int]]:
     """The halfwords, and where the labels are among them."""
-    table = [constant >> half & 0xFFFFFFFF for constant in constants() for half in (0, 32)] + [0]
+    table = [half for constant in constants() for half in _halves(constant)] + [0]
     emit = Program()
     emit(_ABSORB)
-    emit("constants:" + "\nnop" * (1 + 2 * len(table)))
+    emit("constants:" + "\nnop" * len(table))
     _theta(emit)
     for y in (1, 2, 3, 4, 0):
         _row(emit, y)
     emit(_AFTER)
     code = emit.assemble()
     assert len(code) < 1024  # no jump is long: those would change lr
-    # Constants go where nops were: at an even place, counted with the VM's frame of a halfword,
-    # which stands before the code.
-    start = emit.places["constants"] + (emit.places["constants"] + 1) % 2
-    for number, word in enumerate(table):
-        code[start + 2 * number : start + 2 * number + 2] = word & 0xFFFF, word >> 16
-    # adr r1, constants: counted in words, from the word after the next instruction
-    address = emit.places["address"]
-    code[address] = 0xA100 | (start + 1 - (address + 1 + 2 & ~1)) // 2
+    start, address = emit.places["constants"], emit.places["address"]
+    code[start : start + len(table)] = table
+    # add r1, what is between: r1 is the address of the instruction after this one. Firmware into
+    # which this is frozen has it at any even address: so no adr, which counts in words, and no
+    # words among the constants.
+    code[address] = 0x3100 | 2 * (start - address - 1)
     return code, emit.places
 
 
@@ -195,6 +200,13 @@ def constants() -> list[int]:
             register = register << 1 ^ (0x171 if register & 0x80 else 0)
         found.append(constant)
     return found
+
+
+def _halves(constant: int) -> tuple[int, int]:
+    """A constant as the code has it: there is no bit but those of the first half, 31 and 63."""
+    low, high = constant & 0xFFFF, constant & 1 << 31 | constant >> 63
+    assert constant == low | high & 1 << 31 | (high & 1) << 63 and low
+    return low, high >> 16 | high & 1
 
 
 def moves() -> dict[int, tuple[int, int]]:

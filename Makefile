@@ -84,8 +84,11 @@ mpy: build/venv/.stamp ## Compile lib/ and firmware/ into build/mpy/ARCH (ARCH=a
 	@$(PY) -m bundle $(DEVICE) $(ROOTS)
 	@$(MAKE) .modules
 
-.modules: $(MODULES)
+.modules: $(MODULES) $(MPY)/formats
 	@rm -f $(filter-out $(MODULES),$(shell find $(MPY) -name '*.mpy' 2>/dev/null))
+
+$(MPY)/formats: $(DEVICE)/formats
+	@cp $< $@
 
 $(MPY)/%.mpy: $(DEVICE)/%.py build/venv/.stamp
 	@mkdir -p $(@D)

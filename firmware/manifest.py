@@ -17,6 +17,7 @@ for name in (
     "wifi",
     "hardware",
     "versions",
+    "receiver",
 ):
     module(name + ".py", opt=3)
 for name in ("tariff", "ev_station", "ev_car"):

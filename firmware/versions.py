@@ -1,25 +1,35 @@
 """Versions of the software side by side in the file system, and the switch between them.
 
-    /app/ID/...        a version: its modules, and `manifest`, which names each with its hash
-    /app/ID.part/...   one that is being written
+    /app/ID/...        a version: its modules, and its manifest
+    /app/ID.part/...   one that is being written (receiver.py)
     /app/current       the ID of the one that runs, and the one before it; replaced by a rename
     /app/trial         how often a new version was started; gone when it has proved itself
+
+    manifest:  "reads" and "writes", each with words for formats of the store, then for each file
+               its SHA-256, size and name: a line each
 
 Whenever the power fails, `current` names a complete version: the old one or the new one. An ID is
 the beginning of the SHA-256 of its manifest. `main.py` in the root is the launcher (LAUNCHER): it
 puts the current version in front of sys.path. A version is on trial after a switch: three starts
 that end with an error or a reset, and the one before it runs again. It has proved itself when it
-has run for a minute (trial.py), or ended in order. What it cannot read of the store
-is an error, too.
+has run for a minute (trial.py), or ended in order.
+
+A switch is refused unless the new version reads what is stored, and the version to go back to
+reads what the new one writes: so a failed trial never leaves a store that nobody understands.
 
 A tool sends this file over the REPL to a board that has nothing yet, so it stands alone.
 """
 
 import hashlib
 import os
+import sys
 
 ROOT = "/app"
 MANIFEST = "manifest"
+TRIAL = ROOT + "/trial"
+JOURNAL = "perun.journal"  # as start.py names it
+# What versions read and write whose manifests do not say it yet.
+_EARLIER = "channel1 channel2 key1 uPF1 uPJ1"
 LAUNCHER = """\
 # uPerun: runs the version that /app/current names. Written by `board deploy`.
 import os
@@ -99,13 +109,13 @@ def folder(version, part=False):
     return "%s/%s%s" % (ROOT, version, ".part" if part else "")
 
 
-def manifest(version):
-    """{name: hash} of a version, or {} if it has none."""
-    try:
-        with open(folder(version) + "/" + MANIFEST) as file:
-            return dict(reversed(line.strip().split(" ", 1)) for line in file)
-    except (OSError, ValueError):
-        return {}
+def listed(path):
+    """(name, SHA-256 as text, size) of each file in a manifest; the size is -1 in earlier ones."""
+    with open(path) as file:
+        for line in file:
+            words = line.split()
+            if 1 < len(words) < 4 and len(words[0]) == 64:
+                yield words[-1], words[0], int(words[1]) if len(words) > 2 else -1
 
 
 def make_folders(path):
@@ -132,40 +142,164 @@ def adopt(version, name, source):
                 new.write(memoryview(buffer)[:count])
 
 
-def broken(version, wanted, part=False):
-    """Names of the files that are not there or not as `wanted`, {name: hash}, says."""
-    place = folder(version, part) + "/"
-    return [name for name in sorted(wanted) if digest(place + name) != wanted[name]]
+def broken(version):
+    """Names of the files of a version that are not there, or not as its manifest says."""
+    place = folder(version) + "/"
+    if (digest(place + MANIFEST) or "")[:10] != version:
+        return [MANIFEST]
+    return [name for name, sha, _ in listed(place + MANIFEST) if digest(place + name) != sha]
 
 
-def complete(version, text):
-    """All files are there and checked: give the version its manifest and its name."""
-    place = folder(version, True)
-    with open(place + "/" + MANIFEST, "w") as file:
-        file.write(text)
-    os.rename(place, folder(version))
+# -- formats ----------------------------------------------------------------------------------
 
 
-def switch(version):
-    """From now on this version runs; the one before it stays for a way back."""
-    old, older = current()
-    if old == version:
-        old = older
-    elif old:  # without a version to go back to there is no trial
-        with open(ROOT + "/trial", "w") as file:
+class Refused(ValueError):
+    """What was asked for would do harm. Nothing was changed."""
+
+
+def formats(path):
+    """(words that a version reads, words that it writes) by its manifest."""
+    found = {"reads": _EARLIER.split(), "writes": _EARLIER.split()}
+    with open(path) as file:
+        for line in file:
+            words = line.split()
+            if not words or words[0] not in found:
+                break
+            found[words[0]] = words[1:]
+    return set(found["reads"]), set(found["writes"])
+
+
+def held(store=None):
+    """Words for the formats of what this device has stored. store: the open one of a device that
+    runs; else what can be read of the file and of the partition, without changing anything."""
+    words = set()
+    for head, form, place in _stores():
+        words.add(head)
+        try:
+            values = store or __import__("perun.store." + form, None, None, ("*",)).salvage(place)
+        except ImportError:  # a damaged version; the new one is on trial, and looks itself
+            values = {}
+        for key in values.keys():
+            value = values.get(key)
+            if key[:1] in (b"c", b"s") and len(value) > 1:
+                words.add("channel%d" % value[1])
+            elif key == b"k" and len(value) != 32:
+                words.add("key%d" % value[0])
+    return words
+
+
+def _stores():
+    """(the word of its kind, the module that reads it, where it is) of each store there is. One
+    with a damaged beginning has none: no version makes anything of it."""
+    try:
+        with open(JOURNAL, "rb") as file:
+            head = file.read(4)
+        if head[:3] == b"uPJ":
+            yield head.decode(), "salvage", JOURNAL
+    except OSError:
+        pass
+    try:
+        device = __import__("partition").channels()
+    except ImportError:
+        return
+    head = bytearray(10)
+    for sector in range(device.ioctl(4, 0) if device else 0):
+        device.readblocks(sector, head, 0)
+        if head[6:9] == b"uPF":
+            yield bytes(head[6:]).decode(), "salvage_flash", device
+            return
+
+
+def check(version, part=False, store=None):
+    """Raises Refused unless this version reads what is stored, and the one to go back to reads
+    what it writes."""
+    reads, writes = formats(folder(version, part) + "/" + MANIFEST)
+    if not current()[0]:
+        sys.path.insert(0, folder(version, part))  # for what reads the store
+    unknown = held(store) - reads
+    if unknown:
+        raise Refused(
+            "version %s does not read what the store holds: %s"
+            % (version, ", ".join(sorted(unknown)))
+        )
+    back = way_back(version)
+    if back:
+        unknown = writes - formats(folder(back) + "/" + MANIFEST)[0]
+        if unknown:
+            raise Refused(
+                "version %s writes what the one to go back to, %s, does not read: %s; first "
+                "deploy one that reads it and does not write it yet"
+                % (version, back, ", ".join(sorted(unknown)))
+            )
+
+
+# -- the switch -------------------------------------------------------------------------------
+
+
+def complete(version):
+    """All files are there and checked, and the manifest: give the version its name."""
+    os.rename(folder(version, True), folder(version))
+
+
+def on_trial():
+    """Whether the version that runs has not proved itself yet."""
+    return _exists(TRIAL)
+
+
+def way_back(version):
+    """The version that runs again when `version` fails, or None: the last one that has proved
+    itself."""
+    name, older = current()
+    if on_trial():
+        name = older
+    return name if name != version and name and _exists(folder(name)) else None
+
+
+def switch(version, store=None):
+    """From now on this version runs; the one before it stays for a way back. Raises Refused."""
+    if version == current()[0]:
+        return
+    check(version, False, store)
+    back = way_back(version)
+    if back:  # without a version to go back to there is no trial
+        with open(TRIAL, "w") as file:
             file.write("0")
-    with open(ROOT + "/current.new", "w") as file:
-        file.write("%s\n%s\n" % (version, old or ""))
-    os.rename(ROOT + "/current.new", ROOT + "/current")
+    _run(version, back)
+    if not back:
+        remove(TRIAL)
 
 
 def roll_back():
-    """Run the version before this one again. Returns it, or None if there is none."""
+    """Run the version before this one again. Returns it, or None if there is none.
+
+    Raises Refused when it does not read what is stored by now.
+    """
     version, old = current()
-    if old and manifest(old):
-        switch(old)
-        remove(ROOT + "/trial")  # it ran before
-        return old
+    if not old or not _exists(folder(old)):
+        return None
+    unknown = held() - formats(folder(old) + "/" + MANIFEST)[0]
+    if unknown:
+        raise Refused(
+            "version %s does not read what the store holds by now: %s"
+            % (old, ", ".join(sorted(unknown)))
+        )
+    _run(old, version)
+    remove(TRIAL)  # it ran before
+    return old
+
+
+def _run(version, back):
+    with open(ROOT + "/current.new", "w") as file:
+        file.write("%s\n%s\n" % (version, back or ""))
+    os.rename(ROOT + "/current.new", ROOT + "/current")
+
+
+def _exists(path):
+    try:
+        os.stat(path)
+        return True
+    except OSError:
+        return False
 
 
 def remove(path):

@@ -138,7 +138,7 @@ def test_unplugged_cable(new_board: NewBoard) -> None:
     big = version(2, big="y" * 20000, later="z" * 3000)
 
     def pull(name: str, done: int, total: int) -> None:
-        if name == "big.py":
+        if name == "big.py" and done > 15000:
             one.unplug()
 
     with pytest.raises(BoardError, match="connection broke"), Repl(one.port) as repl:
@@ -146,7 +146,7 @@ def test_unplugged_cable(new_board: NewBoard) -> None:
     one.plug()
     assert running(one) == 1
     done = run(one, big)
-    assert done.copied < 4000  # big.py was there
+    assert 3000 < done.copied < 15000  # much of big.py was there
     assert running(one) == 2
 
 

@@ -1,29 +1,36 @@
 """Brings a version of the software onto a board: only what differs, and all of it or nothing.
 
-firmware/versions.py is the part that runs on the board; it is sent over the REPL, so that a bare
-board needs nothing of ours. Steps, each of which may be the last one when a cable or the power
-fails: files into a folder beside the running version, check them by their hashes, give the folder
-its name, switch. What an interrupted deploy has copied is used by the next one.
+firmware/versions.py and receiver.py are the part that runs on the board; over the REPL they are
+sent there, so that a bare board needs nothing of ours. Steps, each of which may be the last one
+when a cable or the power fails: files into a folder beside the running version, check them by
+their hashes, give the folder its name, switch. What an interrupted deploy has copied is used by
+the next one.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
+import re
 import subprocess
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 from board.closure import needed
 from board.definitions import ROOT, BoardError
 from board.port import Identity, RemoteError, Repl
 
-SOURCE = ROOT / "firmware" / "versions.py"
+_SOURCES = ("versions.py", "receiver.py")
+_MANIFEST = "manifest"
+_FORMATS = "formats"  # the file of the build that says them
 _MPY_VERSION = 6
-_BLOCK = 4096
-_INLINE = 512  # an eighth of a block
+_CHUNK = 768
+_AGAIN = 3  # times that a file may begin anew
 _FLASH = 60  # seconds that a long work on the flash may take
 _FULL = (28, 27)  # ENOSPC, EFBIG
 
@@ -32,24 +39,31 @@ Progress = Callable[[str, int, int], None]  # (what, bytes done, of how many)
 
 @dataclass(frozen=True)
 class Software:
-    """files: name on the board -> content."""
+    """files: name on the board -> content; reads, writes: formats of the store."""
 
     files: dict[str, bytes]
+    reads: Sequence[str] = ()
+    writes: Sequence[str] = ()
 
     @property
-    def hashes(self) -> dict[str, str]:
-        """name -> SHA-256."""
-        return {name: hashlib.sha256(data).hexdigest() for name, data in self.files.items()}
+    def manifest(self) -> bytes:
+        """What firmware/versions.py says of manifests."""
+        lines = [" ".join(("reads", *self.reads)), " ".join(("writes", *self.writes))]
+        lines += [
+            f"{hashlib.sha256(data).hexdigest()} {len(data)} {name}"
+            for name, data in sorted(self.files.items())
+        ]
+        return "".join(line + "\n" for line in lines).encode()
 
     @property
-    def manifest(self) -> str:
-        """The text of its manifest: a line for each file."""
-        return "".join(f"{digest} {name}\n" for name, digest in sorted(self.hashes.items()))
+    def sha256(self) -> str:
+        """Of the manifest."""
+        return hashlib.sha256(self.manifest).hexdigest()
 
     @property
     def version(self) -> str:
         """Its name: the same for the same files."""
-        return hashlib.sha256(self.manifest.encode()).hexdigest()[:10]
+        return self.sha256[:10]
 
 
 @dataclass(frozen=True)
@@ -87,14 +101,22 @@ def build(arch: str, everything: bool = False) -> Software:
 
 
 def load(folder: Path, wanted: set[str] | None = None) -> Software:
-    """The .mpy files of a folder, or those of the modules that are wanted."""
-    return Software(
-        {
-            str(path.relative_to(folder)): path.read_bytes()
-            for path in sorted(folder.rglob("*.mpy"))
-            if wanted is None or _module(path.relative_to(folder)) in wanted
-        }
-    )
+    """The .mpy files of a folder, or those of the modules that are wanted. Raises BoardError."""
+    try:
+        lines = [line.split() for line in (folder / _FORMATS).read_text().splitlines()]
+        formats = {verb: words for verb, *words in lines}
+        reads, writes = formats["reads"], formats["writes"]
+    except (OSError, ValueError, KeyError):
+        raise BoardError(
+            f"{folder / _FORMATS} does not say which formats of the store this version reads and "
+            "writes: make mpy writes that file beside the modules"
+        ) from None
+    files = {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*.mpy"))
+        if wanted is None or _module(path.relative_to(folder)) in wanted
+    }
+    return Software(files, reads, writes)
 
 
 def _module(path: Path) -> str:
@@ -118,6 +140,41 @@ def check(identity: Identity, software: Software) -> None:
             )
 
 
+class Receiver(Protocol):
+    """A device's firmware/receiver.py, wherever it is."""
+
+    @property
+    def chunk(self) -> int:
+        """Bytes of a piece."""
+
+    def call(self, method: str, *arguments: str | int | bytes) -> Any:
+        """What the method returns. Raises BoardError."""
+
+
+class _OverRepl:
+    """The one that was sent to a REPL."""
+
+    chunk = _CHUNK
+
+    def __init__(self, repl: Repl) -> None:
+        self._repl = repl
+        repl.run("import binascii\n_a = binascii.a2b_base64\n_r = Receiver()")
+
+    def call(self, method: str, *arguments: str | int | bytes) -> Any:
+        texts = [
+            f"_a({base64.b64encode(one).decode()!r})" if isinstance(one, bytes) else repr(one)
+            for one in arguments
+        ]
+        return self._repl.ask(f"say(_r.{method}({', '.join(texts)}))", _FLASH)
+
+
+def prepare(repl: Repl) -> None:
+    """Send what runs on the board."""
+    for name in _SOURCES:
+        text = (ROOT / "firmware" / name).read_text()
+        repl.run(re.sub(r"^from versions import \([^)]*\)\n", "", text, flags=re.M))
+
+
 def deploy(repl: Repl, software: Software, progress: Progress = lambda *_: None) -> Deployed:
     """Bring this version onto the board and have it run from the next start on.
 
@@ -125,45 +182,67 @@ def deploy(repl: Repl, software: Software, progress: Progress = lambda *_: None)
     """
     identity = repl.identify()
     check(identity, software)
-    repl.run(SOURCE.read_text())
-    version = software.version
+    prepare(repl)
+    version, files = software.version, len(software.files)
     before = repl.ask("say(current()[0])")
     _place_launcher(repl)
-    if before == version and not repl.ask(_call("broken", version, software.hashes), _FLASH):
-        return Deployed(version, before, 0, len(software.files), len(software.files))
-    copied = 0
-    if repl.ask(_call("manifest", version)) != software.hashes:
-        copied = _write(repl, software, before, progress)
-    elif bad := repl.ask(_call("broken", version, software.hashes), _FLASH):
+    with _clear():
         if before == version:
-            raise BoardError(
-                f"damaged on the board: {', '.join(bad)}; the version runs, so it is not "
-                "touched: restart the board, or deploy another version first"
-            )
-        repl.run(f"remove(folder({version!r}))", _FLASH)
-        copied = _write(repl, software, before, progress)
-    with _room():
+            bad = repl.ask(f"say(broken({version!r}))", _FLASH)
+            if bad:
+                raise BoardError(
+                    f"damaged on the board: {', '.join(bad)}; the version runs, so it is not "
+                    "touched: restart the board, or deploy another version first"
+                )
+            return Deployed(version, before, 0, files, files)
+        sent = bring(_OverRepl(repl), software, progress)
         repl.run(f"switch({version!r})\ntidy()", _FLASH)
-    kept = len(software.files) - copied_files(repl)
-    return Deployed(version, before, copied, kept, len(software.files))
+    return Deployed(version, before, sent.total(), files - len(sent), files)
 
 
-def copied_files(repl: Repl) -> int:
-    """How many files went over the line in this session."""
-    return int(repl.ask("say(globals().get('_copied', 0))"))
+def bring(receiver: Receiver, software: Software, progress: Progress) -> Counter[str]:
+    """Give the device what it has not got yet; how much of which files went over the line."""
+    manifest = software.manifest
+    files = {_MANIFEST: manifest, **software.files}
+    order = {name: place for place, name in enumerate(files)}
+    sizes = [len(data) for data in files.values()]
+    begun: Counter[str] = Counter()
+    sent: Counter[str] = Counter()
+    wanted = receiver.call("begin", software.sha256, len(manifest))
+    while wanted:
+        name, offset = wanted
+        if not name:
+            wanted = receiver.call("wanted")
+            continue
+        if name not in files:
+            raise BoardError(f"the device asks for {name!r}, which is no file of this version")
+        begun[name] += not offset
+        if begun[name] > _AGAIN:
+            raise BoardError(
+                f"not as it was sent: {name}. The board runs what it ran before; try again, and "
+                "look at the cable and at the flash if it happens again"
+            )
+        piece = files[name][offset:][: receiver.chunk]
+        wanted = receiver.call("piece", name, offset, piece)
+        sent[name] += len(piece)
+        progress(name, sum(sizes[: order[name]]) + offset + len(piece), sum(sizes))
+    receiver.call("finish")
+    del sent[_MANIFEST]
+    return sent
 
 
-def _call(function: str, *arguments: object) -> str:
-    return f"say({function}({', '.join(map(repr, arguments))}))"
-
-
-class _room:
-    """A full flash, in words that say what to do."""
+class _clear:
+    """What the board refuses, and a full flash, in words that say what to do."""
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, RemoteError) and error.name == "Refused":
+            hint = ""
+            if error.detail.startswith("the flash is full"):
+                hint = ". Remove files that the board does not need (mpremote fs ls, fs rm)"
+            raise BoardError(f"{error.detail}; nothing was changed{hint}") from None
         if isinstance(error, RemoteError) and error.errno in _FULL or "ENOSPC" in str(error):
             raise BoardError(
                 "the flash is full; the board runs what it ran before. Remove files that it does "
@@ -182,73 +261,15 @@ def _place_launcher(repl: Repl) -> None:
             "the board has a main.py of its own: save it (mpremote fs cp :main.py .), remove it "
             "(mpremote fs rm :main.py), then deploy again"
         )
-    with _room():
+    with _clear():
         repl.replace("/main.py", ours)
-
-
-def _write(repl: Repl, software: Software, before: str | None, progress: Progress) -> int:
-    """Write the version beside the running one; how many bytes went over the line."""
-    version, hashes = software.version, software.hashes
-    repl.run(f"tidy([{version + '.part'!r}, {version!r}])", _FLASH)
-    missing = repl.ask(_call("broken", version, hashes, True), _FLASH)
-    old = repl.ask(_call("manifest", before)) if before else {}
-    same = [name for name in missing if old.get(name) == hashes[name]]
-    need = _need(software, missing)
-    free = repl.identify().free
-    if need > free:  # without a way back, if there is no room for it
-        keep = {before, version, version + ".part"}
-        old_one = repl.ask("say(current()[1])")
-        if old_one and old_one not in keep:
-            repl.run(f"remove(folder({old_one!r}))", _FLASH)
-            free = repl.identify().free
-    if need > free:
-        raise BoardError(
-            f"the flash is full: {need // 1024} KB are needed and {free // 1024} KB free; nothing "
-            "was changed. Remove files that the board does not need (mpremote fs ls, fs rm)"
-        )
-    total = sum(len(software.files[name]) for name in missing)
-    done = sent = 0
-    repl.run("_copied = 0")
-    place = f"/app/{version}.part/"
-    with _room():
-        for name in missing:
-            size = len(software.files[name])
-            if name in same:
-                repl.run(f"adopt({version!r}, {name!r}, {before!r})", _FLASH)
-                # A file that rotted on the flash is not taken for the same.
-                if repl.ask(f"say(digest({place + name!r}))") == hashes[name]:
-                    done += size
-                    progress(name, done, total)
-                    continue
-            repl.run(f"make_folders({place + name!r})\n_copied += 1")
-            repl.write(place + name, software.files[name])
-            sent += size
-            done += size
-            progress(name, done, total)
-        bad = repl.ask(_call("broken", version, hashes, True), _FLASH)
-        if bad:
-            raise BoardError(
-                f"not as it was sent: {', '.join(bad)}. The board runs what it ran before; "
-                "try again, and look at the cable and at the flash if it happens again"
-            )
-        repl.run(f"complete({version!r}, {software.manifest!r})", _FLASH)
-    return sent
-
-
-def _need(software: Software, names: list[str]) -> int:
-    """Bytes of flash that these files take in LittleFS: small ones lie in their folder's pair of
-    blocks, which is begun anew when it is half full."""
-    sizes = [len(software.files[name]) for name in names]
-    blocks = sum(-(-size // _BLOCK) for size in sizes if size > _INLINE)
-    inline = sum(64 + (size if size <= _INLINE else 0) for size in sizes)
-    folders = {name.rpartition("/")[0] for name in names} | {""}
-    return _BLOCK * (blocks + 2 * len(folders) + 2 * (inline // (_BLOCK // 2)))
 
 
 def roll_back(repl: Repl) -> str:
     """Have the version before the current one run from the next start on. Raises BoardError."""
-    repl.run(SOURCE.read_text())
-    version = repl.ask("say(roll_back())", _FLASH)
+    prepare(repl)
+    with _clear():
+        version = repl.ask("say(roll_back())", _FLASH)
     if version is None:
         raise BoardError("the board has no earlier version to go back to")
     return str(version)

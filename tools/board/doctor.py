@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from board import provision
 from board.console import Console, NotRunning
 from board.definitions import BoardError
-from board.deploy import SOURCE
+from board.deploy import prepare
 from board.port import RemoteError, Repl
 
 _FLASH = 60  # seconds for work on the flash
@@ -73,11 +73,11 @@ def examine(repl: Repl) -> list[Finding]:
             "room enough" if identity.free >= _LEAST else "less than 64 KB: remove files",
         ),
     ]
-    repl.run(SOURCE.read_text())
+    prepare(repl)
     version = repl.ask("say(current()[0])")
     if not version:
         return [*found, Finding("software", False, "none: board deploy")]
-    bad = repl.ask(f"say(broken({version!r}, manifest({version!r})))", _FLASH)
+    bad = repl.ask(f"say(broken({version!r}))", _FLASH)
     text = f"damaged: {', '.join(bad)}: board deploy" if bad else f"version {version}, unharmed"
     found.append(Finding("software", not bad, text))
     repl.run(provision._PATH)

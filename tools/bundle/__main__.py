@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from bundle import formats
 from bundle.build import texts
 from bundle.plan import BUNDLES, KNOWN
 from bundle.world import BundleError, World
@@ -14,7 +15,7 @@ def main(output: Path, roots: list[Path]) -> None:
     """Write what changed and delete what is gone, so that `make` compiles no more than it must."""
     try:
         world = World(roots, BUNDLES, KNOWN)
-        built = texts(world)
+        built = texts(world) | {Path("formats"): formats.text(world)}
     except BundleError as error:
         sys.exit(f"bundle: {error}")
     found = {output / path: text for path, text in built.items()}

@@ -30,7 +30,7 @@ from board.cable import ChargingCable
 from board.console import Console
 from board.definitions import ROOT, BoardError, board
 from board.deploy import build
-from board.virtual import MPY_CROSS, Virtual
+from board.virtual import MODULES, MPY_CROSS, Virtual
 
 PRICE_PER_KWH = 123_456_789_012_345  # wei; odd, so that an error of one wei shows
 DEPOSIT = 10**15
@@ -239,7 +239,9 @@ class Tutorial:
 
     def _new_release(self) -> Path:
         new = self.directory / "new"
-        for name, data in build("x64").files.items():
+        software = build("x64")
+        formats = (MODULES / "formats").read_bytes()
+        for name, data in {**software.files, "formats": formats}.items():
             (new / name).parent.mkdir(parents=True, exist_ok=True)
             (new / name).write_bytes(data)
         source = new / "release.py"

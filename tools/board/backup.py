@@ -27,7 +27,8 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from board.definitions import BoardError
 from board.port import Repl
 
-# The mark belongs to the journal: one without the other does not open, and that is meant.
+# In the order of removal. The mark belongs to the journal: one without the other does not open,
+# and that is meant.
 FILES = ("config.json", "perun.journal", "perun.journal.mark/mark")
 # The partition of the channels, under firmware that has one: all of it, as it lies there.
 PARTITION = "channels.flash"
@@ -165,7 +166,10 @@ def _is_device(repl: Repl) -> bool:
 
 
 def restore(repl: Repl, backup: Backup, replace: bool = False) -> None:
-    """Write the files. One that is cut short leaves a store that does not open: restore again.
+    """Write the files. One that is cut short leaves a board without a configuration: repeat it.
+
+    The configuration goes first and comes last, so that no device starts on a half of a store, or
+    on none, for which it would make a key.
 
     Raises BoardError when the board is a device already, unless `replace`.
     """
@@ -185,7 +189,7 @@ def restore(repl: Repl, backup: Backup, replace: bool = False) -> None:
     channels = files.pop(PARTITION, None)
     if channels is not None:
         _write_partition(repl, channels)
-    for name, data in files.items():
+    for name, data in sorted(files.items(), key=lambda file: file[0] == "config.json"):
         repl.replace("/" + name, data)
     for name, data in files.items():
         if repl.read("/" + name) != data:

@@ -12,6 +12,7 @@ import contextlib
 import io
 import json
 import os
+import secrets
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -166,10 +167,20 @@ class Repl:
             try:
                 with contextlib.redirect_stdout(io.StringIO()):  # mpremote prints what it got
                     transport.enter_raw_repl(soft_reset=False, timeout_overall=_TIMEOUT / _TRIES)
+                    Repl._catch_up(transport)
                 return
             except TransportError:
                 if not left:
                     raise
+
+    @staticmethod
+    def _catch_up(transport: SerialTransport) -> None:
+        """Pass over what is under way: a board that was slow answers each call for attention."""
+        mark = secrets.token_hex(4)
+        transport.serial.write(f"print({mark!r})\x04".encode())
+        for end in (mark.encode(), b"\x04\x04"):
+            if not transport.read_until(1, end, timeout_overall=_TIMEOUT / _TRIES).endswith(end):
+                raise TransportError("could not enter raw repl")
 
     def __exit__(
         self,

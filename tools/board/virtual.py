@@ -54,6 +54,7 @@ _HELD = 1 << 18  # bytes that wait for a user who does not read
 _MEMORY = 60  # bytes of output that are looked at again with the next ones
 _LINE = 0.03  # seconds after which a line of the REPL may read for itself
 _SETTLE = 3  # seconds that a program has to end after Ctrl-C
+_HESITATE = 0.5  # seconds that Ctrl-C waits for a busy program to wait for something
 _LIBC = ctypes.CDLL(None)
 
 HARD, WATCHDOG, SLEEP, SOFT, POWER = 2, 3, 4, 5, 1  # causes of a reset
@@ -108,6 +109,7 @@ class Virtual:
         self._out = bytearray()
         self._ready = False
         self._calm: float | None = None  # when a program that was interrupted must have ended
+        self._hesitates: float | None = None  # until when Ctrl-C waits for a better moment
         self._watchdog: tuple[float, float] | None = None  # (its timeout, when it bites)
         self._alarm: tuple[float, int] | None = None  # when to start, and why
         self._news = threading.Condition()
@@ -271,7 +273,7 @@ class Virtual:
     # -- power ------------------------------------------------------------------------------------
 
     def _start(self, cause: int, friendly: bool) -> None:
-        self._alarm = self._calm = None
+        self._alarm = self._calm = self._hesitates = None
         self._ready = False
         self._to_vm.clear()
         self._lines.clear()
@@ -473,7 +475,11 @@ class Virtual:
             self._calm = None
             self._settled = True
         data = bytes(self._to_vm)
-        if b"\x03" in data and self._raw and self._executing and self._interrupts:
+        signals = self._raw and self._executing and self._interrupts
+        if b"\x03" in data and (signals or _interruptible(self._inner)) and self._is_busy():
+            return
+        self._hesitates = None
+        if b"\x03" in data and signals:
             # The unix port stays in raw mode for raw-paste code: no tty turns this into a signal.
             assert self._vm is not None
             self._vm.send_signal(signal.SIGINT)
@@ -488,6 +494,17 @@ class Virtual:
             if interrupts and sent == interrupts:
                 self._calm = time.monotonic() + _SETTLE
             del self._to_vm[:sent]
+
+    def _is_busy(self) -> bool:
+        """Is it better to wait with Ctrl-C? Not for a program that never waits itself.
+
+        A board takes Ctrl-C between two of the VM's instructions, the unix port wherever it is:
+        in the middle of a garbage collection, or of an import, it is unusable afterwards.
+        """
+        assert self._vm is not None
+        now = time.monotonic()
+        self._hesitates = self._hesitates or now + _HESITATE
+        return now < self._hesitates and not _sleeps(self._vm.pid)
 
     def _is_at_a_line(self) -> bool:
         """Has the friendly REPL only just begun with a line? A longer one may read for itself."""
@@ -614,6 +631,12 @@ class Virtual:
 def _interruptible(number: int) -> bool:
     """Does Ctrl-C interrupt now? In its REPL the VM reads it as a byte."""
     return bool(termios.tcgetattr(number)[3] & termios.ISIG)
+
+
+def _sleeps(pid: int) -> bool:
+    """Does a process wait in a system call?"""
+    state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2]
+    return state.startswith(b"S")
 
 
 def _spawn(settings: dict[str, Any], heap: int) -> tuple[subprocess.Popen[bytes], int, int, int]:

@@ -67,21 +67,9 @@ def address_word(value):
     return _BEFORE_ADDRESS + value
 
 
-def encoded(words, small):
-    """The bytes of words. Raises ValueError for what is no word.
-
-    With `small` all are numbers that are known to fit two bytes.
-    """
+def encoded(words):
+    """The bytes of words. Raises ValueError for what is no word."""
     encoding = bytearray(len(words) * WORD)
-    if small:
-        at = WORD - 1
-        for word in words:
-            if word:
-                encoding[at] = word & 255
-                if word > 255:
-                    encoding[at - 1] = word >> 8
-            at += WORD
-        return encoding
     at = 0
     for word in words:
         if isinstance(word, int):

@@ -20,7 +20,7 @@ from perun.chain.abi import (
     joined,
 )
 from perun.chain.account import address_of
-from perun.chain.form import StateForm, is_plain
+from perun.chain.form import StateForm, is_plain, usual_form
 from perun.compat import const
 from perun.crypto import secp256k1
 from perun.crypto.keccak import keccak256
@@ -76,7 +76,8 @@ class Ethereum:
         The encoding is kept, so that of a state like the last one only what changed is written.
         """
         if not self._form or not self._form.fits(state):
-            self._form = self._new_form(state)
+            usual = self.generation == 2 and usual_form(state)
+            self._form = usual or self._new_form(state)
         return self._form.hash(state)
 
     def _new_form(self, state):
@@ -87,15 +88,6 @@ class Ethereum:
         plain = is_plain(assets)
         if self.generation == 1 and not plain:
             raise ValueError("generation 1 has Ethereum assets only")
-        # What differs between states of one form stays 0 here.
-        small = plain and not locked and not state.data and count * parts < 1000
-        if small and count == 1 and self.generation == 2:
-            # Nearly every state: what is below, put together beforehand
-            words = [WORD, 0, 0, 5 * WORD, (22 + parts) * WORD, 0]
-            words += (4 * WORD, 11 * WORD, 13 * WORD, (16 + parts) * WORD)
-            words += (1, WORD, 0, 0, 3 * WORD, WORD, 0, 1, BACKEND_ETHEREUM, 1, WORD, parts)
-            words += [0] * (parts + 2)
-            return StateForm(state, encoded(words, True), 12 * WORD, 0, 22 * WORD, True)
         if self.generation == 1:
             stride = 2
             sections = [[count] + [0, 0] * count]
@@ -114,14 +106,8 @@ class Ethereum:
         sections.append(_locked(locked, count, parts) if locked else [0])
         outcome = joined(sections)
         words = [WORD, 0, 0, 5 * WORD, (5 + len(outcome)) * WORD, 0] + outcome + blob(state.data)
-        return StateForm(
-            state,
-            encoded(words, small),
-            at_assets * WORD,
-            stride * WORD,
-            at_balances * WORD,
-            plain,
-        )
+        places = at_assets * WORD, stride * WORD, at_balances * WORD, plain
+        return StateForm(state, encoded(words), places)
 
     def funding_id(self, channel_id, participant):
         """The 32-byte key under which an asset holder keeps the participant's money."""

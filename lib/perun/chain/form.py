@@ -6,7 +6,7 @@ dozens, and on a device the Python around a word costs more than its hash.
 
 from struct import pack_into
 
-from perun.chain.abi import SMALL, UINT64, UINT256, WORD, address_word
+from perun.chain.abi import ADDRESS, SMALL, UINT64, UINT256, WORD
 from perun.compat import const
 from perun.crypto.keccak import keccak256
 from perun.model import BACKEND_ETHEREUM
@@ -22,45 +22,59 @@ class StateForm:
     """The encoding of a state, and of those like it: all but id, version, end and balances are the
     same, and assets if all are Ethereum's.
 
-    `assets` and `balances` are where the first of them stand in the encoding, an asset's chain and
-    address `stride` bytes before the next one's. Unless `plain`, the assets stay.
+    `places` are where the first asset stands in the encoding, its chain and its address, how many
+    bytes the next one follows later, where the first balance stands, and whether all assets are
+    Ethereum's: else they stay.
     """
 
-    def __init__(self, state, encoding, assets, stride, balances, plain):
-        allocation = state.allocation
-        self._assets = None if plain else allocation.assets
-        self._count = len(allocation.assets)
-        self._parts = len(allocation.balances[0])
-        self._locked = allocation.locked
-        self._data = state.data
+    def __init__(self, state, encoding, places):
+        assets, balances, locked = state.allocation
+        at_assets, stride, at_balances, plain = places
         self._encoding = encoding
-        self._at = assets, stride, balances
-        self._plain = plain
+        self._assets = None if plain else assets
+        # In one piece: on a device each attribute more makes the object slower to make.
+        self._fixed = (
+            len(assets),
+            len(balances[0]),
+            locked,
+            state.data,
+            at_assets,
+            stride,
+            at_balances,
+            plain,
+        )
 
     def fits(self, state):
         """Whether the state can be written here. What is malformed does not fit."""
         assets, balances, locked = state.allocation
-        if len(balances) != self._count or len(state.id) != WORD:
+        count, parts, same_locked, same_data, _, _, _, plain = self._fixed
+        if len(balances) != count or len(state.id) != WORD:
             return False
         for row in balances:
-            if len(row) != self._parts:
+            if len(row) != parts:
                 return False
-        if locked != self._locked or state.data != self._data:
+        if locked != same_locked or state.data != same_data:
             return False
-        return assets == self._assets or (
-            self._plain and len(assets) == self._count and is_plain(assets)
-        )
+        return assets == self._assets or (plain and len(assets) == count and is_plain(assets))
 
     def _write_assets(self, assets):
-        at, stride, _ = self._at
+        at, stride = self._fixed[4:6]
         self._assets = None
         for asset in assets:
-            if not 0 <= asset.chain_id < UINT256:
-                raise ValueError("number out of range")
-            self._encoding[at : at + WORD] = asset.chain_id.to_bytes(WORD, "big")
-            self._encoding[at + WORD : at + 2 * WORD] = address_word(asset.holder)
+            self._write(at, asset.chain_id)
+            if len(asset.holder) != ADDRESS:
+                raise ValueError("an address has 20 bytes")
+            self._encoding[at + 2 * WORD - ADDRESS : at + 2 * WORD] = asset.holder
             at += stride
         self._assets = assets
+
+    def _write(self, at, number):
+        if 0 <= number < UINT64:
+            pack_into(SMALL, self._encoding, at, number)
+        elif UINT64 <= number < UINT256:
+            self._encoding[at : at + WORD] = number.to_bytes(WORD, "big")
+        else:
+            raise ValueError("number out of range")
 
     def hash(self, state):
         """The hash of a state that fits. Raises ValueError for a number out of range."""
@@ -72,15 +86,10 @@ class StateForm:
         encoding[_ID : _ID + WORD] = state.id
         pack_into(SMALL, encoding, _VERSION, state.version)
         encoding[_FINAL] = 1 if state.is_final else 0
-        at = self._at[2]
+        at = self._fixed[6]
         for row in state.allocation.balances:
             for amount in row:
-                if not 0 <= amount < UINT256:
-                    raise ValueError("number out of range")
-                if amount < UINT64:
-                    pack_into(SMALL, encoding, at, amount)
-                else:
-                    encoding[at : at + WORD] = amount.to_bytes(WORD, "big")
+                self._write(at, amount)
                 at += WORD
             at += WORD  # the length of the next row
         return keccak256(encoding)
@@ -92,3 +101,32 @@ def is_plain(assets):
         if asset.backend != BACKEND_ETHEREUM:
             return False
     return True
+
+
+# The words of a usual state before its balances, their lowest bytes: offsets, counts, a backend
+_USUAL = (
+    b"\x20\x00\x00\xa0\x00\x00"  # the state; that of its data follows
+    b"\x80\x60\xa0\x00"  # assets, backends, balances; that of what is locked follows
+    b"\x01\x20\x00\x00\x60\x20\x00\x01\x01\x01\x20\x00"
+)
+
+
+def usual_form(state):
+    """The form of nearly every state of generation 2: one asset of Ethereum's, nothing locked, no
+    data. Put together beforehand, for the first payment waits for it. None for others."""
+    assets, balances, locked = state.allocation
+    if locked or state.data or len(assets) != 1 or len(balances) != 1 or len(state.id) != WORD:
+        return None
+    parts = len(balances[0])
+    if parts > 255 or assets[0].backend != BACKEND_ETHEREUM:
+        return None
+    encoding = bytearray((24 + parts) * WORD)
+    at = WORD - 1
+    for low in _USUAL:
+        encoding[at] = low
+        at += WORD
+    encoding[at - WORD] = parts
+    encoding[8 * WORD - 2] = encoding[9 * WORD - 2] = 1
+    pack_into(">H", encoding, 5 * WORD - 2, (22 + parts) * WORD)  # where data and
+    pack_into(">H", encoding, 10 * WORD - 2, (16 + parts) * WORD)  # what is locked begin
+    return StateForm(state, encoding, (12 * WORD, 0, 22 * WORD, True))

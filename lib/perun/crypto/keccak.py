@@ -49,10 +49,7 @@ class _Sponge:
         """The hash, 32 bytes. The sponge takes no more input afterwards."""
         sponge = self._sponge
         if sponge[_AT] != _CLOSED:
-            sponge[sponge[_AT]] ^= self._PADDING
-            sponge[_AT] = _RATE - 1
-            absorb(sponge, _LAST, 1)
-            sponge[_AT] = _CLOSED
+            _close(sponge, self._PADDING)
         return bytes(sponge[:32])
 
 
@@ -70,13 +67,26 @@ class SHA3_256(_Sponge):
 
 def keccak256(data):
     """Keccak-256 of bytes-like `data`, 32 bytes."""
-    sponge = Keccak256()
-    sponge.update(data)
-    return sponge.digest()
+    return _hash(data, Keccak256._PADDING)
 
 
 def sha3_256(data):
     """SHA3-256 of bytes-like `data`, 32 bytes."""
-    sponge = SHA3_256()
-    sponge.update(data)
-    return sponge.digest()
+    return _hash(data, SHA3_256._PADDING)
+
+
+def _hash(data, padding):
+    """Without an object for the sponge, which costs a device as much as a block."""
+    if not isinstance(data, _BYTES_LIKE):
+        raise TypeError("bytes expected")
+    sponge = bytearray(_SPONGE)
+    absorb(sponge, data, len(data))
+    _close(sponge, padding)
+    return bytes(sponge[:32])
+
+
+def _close(sponge, padding):
+    sponge[sponge[_AT]] ^= padding
+    sponge[_AT] = _RATE - 1
+    absorb(sponge, _LAST, 1)
+    sponge[_AT] = _CLOSED

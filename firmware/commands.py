@@ -59,3 +59,13 @@ async def pin(device, *pins):
 async def stop(device):
     """End the device."""
     device.stopped.set()
+
+
+def restart(device):
+    """Start the board anew. Nothing comes between the relay and the reset."""
+    if hasattr(device, "app"):  # not in safe mode
+        device.app.energy_off()
+        device.client.store.close()
+    import machine
+
+    machine.reset()

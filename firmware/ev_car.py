@@ -72,6 +72,7 @@ class App:
         opened = [c for c in self._client.channels.values() if c.phase >= FUNDING]
         return {
             "wanted_wh": self._wanted,
+            "charging": self._wanted > 0,
             "delivered_wh": self._delivered() if channel else 0,
             "paid_wh": self._paid() if channel else 0,
             "lost_wh": self._lost[1],

@@ -17,6 +17,7 @@ import os
 
 from versions import (
     MANIFEST,
+    ROOT,
     Refused,
     adopt,
     check,
@@ -234,5 +235,5 @@ class Receiver:
 
 
 def _free():
-    about = os.statvfs("/")
+    about = os.statvfs(ROOT)
     return about[0] * about[3]

@@ -102,7 +102,8 @@ def board_jobs(device, config):
     """What the configuration says of the board itself: names with coroutine functions."""
     jobs = ()
     if borrowed("trial").on_trial():
-        jobs += (("trial", borrowed("trial").prove),)
+        prove = borrowed("trial").prove
+        jobs += (("trial", lambda: prove(device)),)
     if config["wifi"]:
         from wifi import Wifi
 

@@ -3,7 +3,8 @@
     /app/ID/...        a version: its modules, and its manifest
     /app/ID.part/...   one that is being written (receiver.py)
     /app/current       the ID of the one that runs, and the one before it; replaced by a rename
-    /app/trial         how often a new version was started; gone when it has proved itself
+    /app/trial         how often a new version was started, its ID, perhaps "away"; gone when it
+                       has proved itself
 
     manifest:  "reads" and "writes", each with words for formats of the store, then for each file
                its SHA-256, size and name: a line each
@@ -12,7 +13,8 @@ Whenever the power fails, `current` names a complete version: the old one or the
 the beginning of the SHA-256 of its manifest. `main.py` in the root is the launcher (LAUNCHER): it
 puts the current version in front of sys.path. A version is on trial after a switch: three starts
 that end with an error or a reset, and the one before it runs again. It has proved itself when it
-has run for a minute (trial.py), or ended in order.
+has run for a minute (trial.py), or ended in order. "away": nobody is there to see to it. Then what
+its owner must fix is an error as well, and he must reach it for the trial to end.
 
 A switch is refused unless the new version reads what is stored, and the version to go back to
 reads what the new one writes: so a failed trial never leaves a store that nobody understands.
@@ -51,26 +53,34 @@ def write(name, words):
 
 
 names, trial = read("current"), read("trial")
+if trial[1:2] != names[:1]:  # none, or the power failed before the switch
+    trial = []
+    try:
+        os.remove("/app/trial")
+    except OSError:
+        pass
 if trial and int(trial[0]) > 2 and len(names) > 1:
     print("uPerun:", names[0], "does not start: back to", names[1])
     names, trial = names[1:], []
     write("current", names)
     os.remove("/app/trial")
 elif trial:
-    write("trial", [str(int(trial[0]) + 1)])
+    write("trial", [str(int(trial[0]) + 1)] + trial[1:])
 sys.path.insert(0, "/app/" + names[0])
 try:
     import main
 
     main.main()
+    failed = False
 except SystemExit:  # an exit would start the board anew, again and again
-    pass
+    failed = "away" in trial
 except Exception as error:
     sys.print_exception(error)
-    if trial:
-        import machine
+    failed = bool(trial)
+if failed:
+    import machine
 
-        machine.reset()
+    machine.reset()
 if read("trial"):
     os.remove("/app/trial")
 """
@@ -132,8 +142,9 @@ def make_folders(path):
     while at > 0:
         try:
             os.mkdir(path[:at])
-        except OSError:
-            pass  # it is there, or writing the file says what is wrong
+        except OSError as error:
+            if error.errno != 17:  # it is there
+                raise
         at = path.find("/", at + 1)
 
 
@@ -177,10 +188,14 @@ def formats(path):
     return set(found["reads"]), set(found["writes"])
 
 
-def held(store=None):
+def held(store=None, place=None):
     """Words for the formats of what this device has stored. store: the open one of a device that
-    runs; else what can be read of the file and of the partition, without changing anything."""
+    runs; else what can be read of the file and of the partition, without changing anything, by the
+    version that runs, or by what is in the folder `place`."""
     words = set()
+    place = folder(current()[0]) if current()[0] else place
+    if place not in (None, *sys.path):
+        sys.path.insert(0, place)
     for head, form, place in _stores():
         words.add(head)
         try:
@@ -222,9 +237,7 @@ def check(version, part=False, store=None):
     """Raises Refused unless this version reads what is stored, and the one to go back to reads
     what it writes."""
     reads, writes = formats(folder(version, part) + "/" + MANIFEST)
-    if not current()[0]:
-        sys.path.insert(0, folder(version, part))  # for what reads the store
-    unknown = held(store) - reads
+    unknown = held(store, folder(version, part)) - reads
     if unknown:
         raise Refused(
             "version %s does not read what the store holds: %s"
@@ -251,7 +264,15 @@ def complete(version):
 
 def on_trial():
     """Whether the version that runs has not proved itself yet."""
-    return _exists(TRIAL)
+    return _trial()[1:2] == [current()[0]]
+
+
+def _trial():
+    try:
+        with open(TRIAL) as file:
+            return file.read().split()
+    except OSError:
+        return []
 
 
 def way_back(version):
@@ -263,18 +284,26 @@ def way_back(version):
     return name if name != version and name and _exists(folder(name)) else None
 
 
-def switch(version, store=None):
-    """From now on this version runs; the one before it stays for a way back. Raises Refused."""
+def switch(version, store=None, away=False):
+    """From now on this version runs; the one before it stays for a way back. Raises Refused.
+
+    away: its owner is not there.
+    """
     if version == current()[0]:
         return
     check(version, False, store)
     back = way_back(version)
     if back:  # without a version to go back to there is no trial
-        with open(TRIAL, "w") as file:
-            file.write("0")
+        _try(0, version, away)
     _run(version, back)
     if not back:
         remove(TRIAL)
+
+
+def confirm():
+    """The owner has reached the version that is on trial."""
+    if on_trial():
+        _try(_trial()[0], current()[0])
 
 
 def roll_back():
@@ -294,6 +323,11 @@ def roll_back():
     _run(old, version)
     remove(TRIAL)  # it ran before
     return old
+
+
+def _try(count, version, away=False):
+    with open(TRIAL, "w") as file:
+        file.write("%s %s%s" % (count, version, " away" if away else ""))
 
 
 def _run(version, back):

@@ -160,7 +160,8 @@ def test_a_format_that_the_way_back_does_not_read(new_board: NewBoard) -> None:
     assert running(one) == 2
     # Before version 2 has proved itself the way back is version 1.
     with Repl(one.port) as repl:
-        repl.run("with open('/app/trial', 'w') as f: f.write('1')")
+        deploy.prepare(repl)
+        repl.run("with open('/app/trial', 'w') as f: f.write('1 ' + current()[0])")
     with pytest.raises(BoardError, match="writes what the one to go back to"):
         run(one, version(3, LATER, LATER))
     assert running(one) == 2  # and it ended in order, so now it has

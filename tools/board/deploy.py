@@ -204,7 +204,7 @@ def deploy(repl: Repl, software: Software, progress: Progress = lambda *_: None)
     version, files = software.version, len(software.files)
     before = repl.ask("say(current()[0])")
     _place_launcher(repl)
-    with _clear():
+    with refusals():
         if before == version:
             bad = repl.ask(f"say(broken({version!r}))", _FLASH)
             if bad:
@@ -249,7 +249,7 @@ def bring(receiver: Receiver, software: Software, progress: Progress) -> Counter
     return sent
 
 
-class _clear:
+class refusals:
     """What the board refuses, and a full flash, in words that say what to do."""
 
     def __enter__(self) -> None:
@@ -258,7 +258,7 @@ class _clear:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, RemoteError) and error.name == "Refused":
             hint = ""
-            if error.detail.startswith("the flash is full"):
+            if "the flash is full" in error.detail:
                 hint = ". Remove files that the board does not need (mpremote fs ls, fs rm)"
             raise BoardError(f"{error.detail}; nothing was changed{hint}") from None
         if isinstance(error, RemoteError) and error.errno in _FULL or "ENOSPC" in str(error):
@@ -279,14 +279,14 @@ def _place_launcher(repl: Repl) -> None:
             "the board has a main.py of its own: save it (mpremote fs cp :main.py .), remove it "
             "(mpremote fs rm :main.py), then deploy again"
         )
-    with _clear():
+    with refusals():
         repl.replace("/main.py", ours)
 
 
 def roll_back(repl: Repl) -> str:
     """Have the version before the current one run from the next start on. Raises BoardError."""
     prepare(repl)
-    with _clear():
+    with refusals():
         version = repl.ask("say(roll_back())", _FLASH)
     if version is None:
         raise BoardError("the board has no earlier version to go back to")

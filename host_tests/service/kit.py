@@ -163,11 +163,11 @@ class Device:
     async def send(self, message: object) -> None:
         await self.wire.send(self.codec.encode(message))
 
-    async def recv(self, timeout: float = 5) -> Any:
+    async def recv(self, timeout: float = 20) -> Any:
         async with asyncio.timeout(timeout):
             return self.codec.decode(await self.wire.recv())
 
-    async def answer(self, timeout: float = 5) -> Any:
+    async def answer(self, timeout: float = 20) -> Any:
         """The next message that is no event."""
         while isinstance(message := await self.recv(timeout), sm.ChainEvent):
             self.events.append(message)
@@ -181,7 +181,7 @@ class Device:
         assert answer.request == self.number
         return answer
 
-    async def event(self, kind: int, timeout: float = 10) -> sm.ChainEvent:
+    async def event(self, kind: int, timeout: float = 30) -> sm.ChainEvent:
         """The next event of this kind; others before it are dropped."""
         while True:
             while self.events:
@@ -218,7 +218,7 @@ class Device:
     async def status(self, deal: Deal) -> Any:
         return await self.ask(sm.StatusRequest, deal.id)
 
-    async def until_stage(self, deal: Deal, stage: int, timeout: float = 10) -> Any:
+    async def until_stage(self, deal: Deal, stage: int, timeout: float = 30) -> Any:
         """The Status once the channel is in this stage."""
 
         async def reached() -> Any:
@@ -399,7 +399,7 @@ def parse(found: dict[str, Any], folder: Path) -> Config:
     return configuration.parse(found, folder)
 
 
-async def until(condition: Any, timeout: float = 10) -> Any:
+async def until(condition: Any, timeout: float = 30) -> Any:
     """Ask again and again, until the answer is true; returns it."""
     async with asyncio.timeout(timeout):
         for _ in itertools.count():

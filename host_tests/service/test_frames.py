@@ -150,7 +150,7 @@ async def test_device_that_does_not_read(chain, start, cars):
     cars[0].wire.writer.transport.pause_reading()
     request = tcp_frame(cars[0].codec.encode(sm.StatusRequest(1, b"")))
     cars[0].wire.raw(request * 5000)
-    await kit.until(lambda: not service.hub.connected(cars[0].address), 20)
+    await kit.until(lambda: not service.hub.connected(cars[0].address), 80)
     await lives(service, cars[1])
 
 

@@ -194,12 +194,12 @@ def held(store=None, place=None):
     version that runs, or by what is in the folder `place`."""
     words = set()
     place = folder(current()[0]) if current()[0] else place
-    if place not in (None, *sys.path):
+    if place and place not in sys.path:
         sys.path.insert(0, place)
-    for head, form, place in _stores():
+    for head, form, where in _stores():
         words.add(head)
         try:
-            values = store or __import__("perun.store." + form, None, None, ("*",)).salvage(place)
+            values = store or __import__("perun.store." + form, None, None, ("*",)).salvage(where)
         except ImportError:  # a damaged version; the new one is on trial, and looks itself
             values = {}
         for key in values.keys():

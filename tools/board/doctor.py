@@ -12,6 +12,13 @@ from board.port import RemoteError, Repl
 
 _FLASH = 60  # seconds for work on the flash
 _LEAST = 64 * 1024  # bytes that should be free for a journal to grow
+_ELSEWHERE = """
+try:
+    import config
+    say(getattr(config, "__file__", "config"))
+except ImportError:
+    say(None)
+"""
 _STORE = """
 try:
     store = open_store()
@@ -24,6 +31,18 @@ try:
 except (OSError, ValueError) as error:
     say([str(error), False, False, 0])
 """
+# A hash and a signature with the nonce of RFC 6979, of the key 1: what they must be is known.
+_CRYPTO = """
+from perun.crypto import keccak, secp256k1
+digest = keccak.keccak256(b"uPerun")
+signature = secp256k1.sign(digest, bytes(31) + b"\\x01")
+say([keccak.BACKEND, secp256k1.BACKEND, digest.hex(), signature.hex()])
+"""
+_DIGEST = "5e55bea35a7f00e4d2cb182d255103748d2c5e9b958547572f1e79b3ea17b2a5"
+_SIGNATURE = (
+    "f5e1c52ed108ae02ffaf894f9af0522e5d9615f38294b528f35dc7bdd45565ab"
+    "79dc3e545298c7e608ceb1ef7e433f6844044d34948a41155edc0fa185d8d9321c"
+)
 
 
 @dataclass(frozen=True)
@@ -75,12 +94,19 @@ def examine(repl: Repl) -> list[Finding]:
     ]
     prepare(repl)
     version = repl.ask("say(current()[0])")
-    if not version:
+    if version:
+        bad = repl.ask(f"say(broken({version!r}))", _FLASH)
+        text = (
+            f"damaged: {', '.join(bad)}: board deploy" if bad else f"version {version}, unharmed"
+        )
+        found.append(Finding("software", not bad, text))
+    elif place := repl.ask(_ELSEWHERE):
+        text = f"frozen into the firmware, or installed by mip: {place}"
+        found.append(Finding("software", True, text))
+    else:
         return [*found, Finding("software", False, "none: board deploy")]
-    bad = repl.ask(f"say(broken({version!r}))", _FLASH)
-    text = f"damaged: {', '.join(bad)}: board deploy" if bad else f"version {version}, unharmed"
-    found.append(Finding("software", not bad, text))
     repl.run(provision._PATH)
+    found.append(_cryptography(repl))
     try:
         trouble = repl.ask(provision._CHECK.format(path="/config.json"))
     except RemoteError as error:
@@ -94,3 +120,18 @@ def examine(repl: Repl) -> list[Finding]:
     text = "encrypted by a PIN" if locked else "there; set a PIN against thieves"
     found.append(Finding("key", key, text if key else "none: board provision makes it"))
     return found
+
+
+def _cryptography(repl: Repl) -> Finding:
+    """What the board's processor makes of it: native code may not be what it was compiled from."""
+    what = "cryptography"
+    try:
+        hashing, signing, digest, signature = repl.ask(_CRYPTO, _FLASH)
+    except RemoteError as error:
+        return Finding(what, False, f"does not run ({error}): board deploy")
+    names = f"{hashing} and {signing}"
+    if digest != _DIGEST:
+        return Finding(what, False, f"{names}: a wrong hash: do not use this board")
+    if signature != _SIGNATURE:
+        return Finding(what, False, f"{names}: a wrong signature: do not use this board")
+    return Finding(what, True, f"{names}, a hash and a signature are right")

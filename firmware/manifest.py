@@ -1,24 +1,16 @@
-# What is frozen into a firmware: the library and the applications.
-# A board's manifest includes this file: include("../../firmware/manifest.py")
+# What is frozen into a firmware: the library and the applications, put together for the processor
+# by tools/bundle, which runs here (lib/README.md says what it does). A board's manifest includes
+# this file: include("../../firmware/manifest.py", arch="armv6m")
+import os
+import subprocess
+import sys
 
 require("asyncio")
-package("perun", base_path="../lib", opt=3)
-for name in ("main", "start", "trial", "config", "identity", "vault", "lock", "safe", "status"):
-    module(name + ".py", opt=3)
-for name in (
-    "commands",
-    "console",
-    "links",
-    "dialling",
-    "repl_port",
-    "go_perun",
-    "charger",
-    "pins",
-    "wifi",
-    "hardware",
-    "versions",
-    "receiver",
-):
-    module(name + ".py", opt=3)
-for name in ("tariff", "ev_station", "ev_car"):
-    module(name + ".py", opt=3)
+if subprocess.call([sys.executable, "-m", "bundle", options.arch], cwd="../tools"):
+    raise SystemExit("tools/bundle failed: it needs Python 3.10 or newer")
+built = "../build/device/" + options.arch
+for name in sorted(os.listdir(built)):
+    if name.endswith(".py"):
+        module(name, base_path=built, opt=3)
+    elif os.path.isdir(os.path.join(built, name)):
+        package(name, base_path=built, opt=3)

@@ -13,7 +13,6 @@ from typing import Any, Self
 from board import provision
 from board.port import Repl
 from board.virtual import Virtual
-from boardkit import put
 from contracts.anvil import Anvil
 from contracts.deploy import deploy
 from demo.chain import Chain
@@ -30,16 +29,6 @@ from perun.model import ether
 from perun.store.memory import MemoryStore
 
 DEPOSIT = 10**15
-# The frozen software's `main`, not this file.
-MAIN = """\
-import sys
-sys.path.append(sys.path.pop(0))
-import main
-try:
-    main.main()
-except SystemExit:
-    pass
-"""
 
 
 class Market:
@@ -88,7 +77,6 @@ class Market:
         settings.update(more)
 
         def install() -> str:
-            put(one, "main.py", MAIN)
             with Repl(one.port) as repl:
                 provision.install(repl, settings)
                 return provision.make_key(repl).address

@@ -1,2 +1,2 @@
 # Frozen into the firmware of this board.
-include("../common/manifest.py", port="esp32")
+include("../common/manifest.py", port="esp32", arch="xtensawin")

@@ -1,4 +1,4 @@
-# Frozen into a unix port of your own (make VARIANT=standard FROZEN_MANIFEST=...).
+# Frozen into a unix port of your own:
+#     make VARIANT=standard FROZEN_MANIFEST=... MPY_CROSS_FLAGS=-march=x64
 include("$(PORT_DIR)/variants/standard/manifest.py")
-include("../../firmware/manifest.py")
-module("cable.py", opt=3)
+include("../../firmware/manifest.py", arch="x64")

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 from board import packages
 from board.definitions import boards
-from board.deploy import build, load
+from board.deploy import build
 from board.port import ARCHITECTURES, Repl
-from board.virtual import MODULES
 from boardkit import NewBoard, mpremote
 
 
@@ -32,7 +31,7 @@ def server(tmp_path: Path) -> Iterator[str]:
 
 
 def test_mip_install(new_board: NewBoard, server: str, tmp_path: Path) -> None:
-    packages.write(load(MODULES), tmp_path / "x64")
+    packages.write(build("x64", everything=True), tmp_path / "x64")
     one = new_board("RPI_PICO_W")
     mpremote(one, "mip", "install", f"{server}/x64/package.json")
     text = (

@@ -14,7 +14,7 @@ from board.virtual import Virtual
 from boardkit import NewBoard, put
 from demo.wires import SerialLine
 from eth_utils import to_canonical_address
-from marketkit import DEPOSIT, MAIN, Market
+from marketkit import DEPOSIT, Market
 from perun.chain.account import Account
 from perun.channel import SIGNED
 from perun.client import Client
@@ -45,7 +45,9 @@ async def hang():
     while True:
         time.sleep_ms(10)
 ev_station.App.commands = lambda _: {"hang": hang}
-try:"""
+import device
+device.main()
+"""
 
 
 def first_word(one: Virtual) -> str:
@@ -133,7 +135,7 @@ async def test_a_task_that_hangs(new_board: NewBoard, tmp_path: Path) -> None:
         async with Market(tmp_path / "service", line.service) as market:
             hardware = {"watchdog": 2, "buttons": [{"pin": 16, "command": "hang"}]}
             await market.provide(one, {"uart": 1}, hardware=hardware)
-            await asyncio.to_thread(put, one, "main.py", MAIN.replace("try:", HANGING))
+            await asyncio.to_thread(put, one, "main.py", HANGING)
             await asyncio.to_thread(one.reset)
             market.guard()
             channel = await market.open()

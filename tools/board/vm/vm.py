@@ -87,12 +87,12 @@ class _Micropython:
         termios.tcsetattr(0, termios.TCSANOW, mode)
 
 
-def _run(path):
+def _run(path, opener=open):
     """Run a boot file as a board does: True unless it ended badly."""
     import __main__
 
     try:
-        with open(path) as file:
+        with opener(path, "r") as file:
             code = compile(file.read(), path, "exec")
     except OSError:
         return True
@@ -140,6 +140,7 @@ def start():
     gc.collect()
     tell("ready %d" % gc.mem_free())  # from here on Ctrl-C interrupts
     if _run("boot.py") and settings("friendly"):
-        _run("main.py")
+        # A frozen main.py comes before one of the file system.
+        _run(*(settings("main"), open_host) if settings("main") else ("main.py",))
     tell("repl")
     sys.stdout.write(settings("mark"))

@@ -27,7 +27,7 @@ def starts(one: Virtual) -> list[str]:
             text = str(event.get("text", event["event"]))
             if text == "=========":
                 return said
-            said.append(text)
+            said.append(text.removeprefix(">>> "))  # the last prompt before the reset
     raise AssertionError(f"no REPL after {said}")
 
 

@@ -8,6 +8,7 @@ A folder of tests that wants them says in its conftest.py
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from typing import Any
 
 import pytest
 from board import deploy
-from board.definitions import board
+from board.definitions import ROOT, board
 from board.port import Repl
 from board.virtual import Virtual
 
@@ -75,3 +76,14 @@ def put(one: Virtual, name: str, text: str) -> None:
     path = one.directory / "put.py"
     path.write_text(text)
     mpremote(one, "fs", "cp", str(path), f":{name}")
+
+
+def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`python -m board`, as a user types it."""
+    return subprocess.run(
+        [sys.executable, "-m", "board", *words],
+        env={**os.environ, "PYTHONPATH": f"{ROOT / 'tools'}:{ROOT / 'lib'}", **environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )

@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +20,7 @@ from board.definitions import ROOT, BoardError, board
 from board.deploy import Software
 from board.port import Repl
 from board.virtual import MODULES, Virtual
-from boardkit import NewBoard, put
+from boardkit import run, NewBoard, put
 from demo.world import free_port
 
 # Generous, for a busy machine.
@@ -29,17 +28,6 @@ pytestmark = pytest.mark.timeout(300)
 
 HOLDER = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
 WALLET = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
-
-
-def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`python -m board`, as a user types it."""
-    return subprocess.run(
-        [sys.executable, "-m", "board", *words],
-        env={**os.environ, "PYTHONPATH": f"{ROOT / 'tools'}:{ROOT / 'lib'}", **environment},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
 
 
 def settings(**more: Any) -> dict[str, Any]:
@@ -236,6 +224,21 @@ def test_nothing_runs(new_board: NewBoard) -> None:
     with Repl(one.port) as repl:
         findings += doctor.examine(repl)
     assert [one.what for one in findings if not one.ok] == ["device", "software"]
+
+
+def test_a_line_to_the_service() -> None:
+    """What `--service-serial` may be, and what config.json has for it."""
+    esp32 = board("ESP32_GENERIC")
+    assert provision.serial_line("repl", None) == {"repl": True}
+    assert provision.serial_line("uart", esp32, 9600) == {
+        **{"uart": 1, "tx": 17, "rx": 16},
+        "baud": 9600,
+    }
+    assert provision.serial_line("uart2", esp32) == {"uart": 2}
+    assert provision.serial_line("/dev/ttyS1", None) == {"path": "/dev/ttyS1"}
+    for text, unknown in (("uart", None), ("", esp32), ("COM1", esp32), ("uartx", esp32)):
+        with pytest.raises(BoardError, match="uart1"):
+            provision.serial_line(text, unknown)
 
 
 def test_doctor(device: Virtual) -> None:

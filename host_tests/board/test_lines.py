@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from board.console import Console
+from board.definitions import board
 from board.port import Repl
 from board.virtual import Virtual
-from boardkit import NewBoard
+from boardkit import NewBoard, run
 from demo.wires import SerialLine
-from marketkit import Market
+from marketkit import DEPOSIT, Market
 
 pytestmark = pytest.mark.timeout(300)  # generous, for a busy machine
 
@@ -131,6 +133,43 @@ async def test_a_uart(new_board: NewBoard, tmp_path: Path) -> None:
 
             assert await asyncio.to_thread(ask)
             market.guard()
+            await market.settle(channel, 1_000_001)
+    finally:
+        line.close()
+
+
+@pytest.mark.parametrize("kind", ["repl", "uart"])
+async def test_provision(new_board: NewBoard, tmp_path: Path, kind: str) -> None:
+    """`board provision --service-serial`, from a board with our firmware to one that is paid."""
+    line = SerialLine()
+    try:
+        uart = board("RPI_PICO_W").uart
+        one = new_board("RPI_PICO_W", firmware="custom", uarts={uart: line.device})
+        one.wait_repl()
+        serial = str(one.directory / "tty") if kind == "repl" else line.service
+        async with Market(tmp_path / "service", serial) as market:
+            await market.service.stop()  # the tool has the port now
+            words = {
+                "--port": one.port,
+                "--app": "ev_station",
+                "--asset": f"{market.chain.place.eth_holder}:{DEPOSIT}",
+                "--receiver": market.wallets[1],
+                "--service-serial": kind,
+                "--service-address": market.service.identity,
+                "--listen": f"127.0.0.1:{market.port}",
+                "--price": "1000",
+            }
+            done = await asyncio.to_thread(
+                run, "provision", "--json", *(word for pair in words.items() for word in pair)
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+            result = json.loads(done.stdout.splitlines()[-1])
+            assert result["self_test"]["event"] == ("repl" if kind == "repl" else "ready")
+            await market.service.start()
+            await market.service.allow(result["address"], "station", 0)
+            market.guard()
+            channel = await market.open()
+            await channel.pay(1_000_001)
             await market.settle(channel, 1_000_001)
     finally:
         line.close()

@@ -171,7 +171,8 @@ def stop(port: str) -> bool:
 
 
 def started(port: str, timeout: float = 20) -> Event:
-    """Wait until a device that was restarted says how it is: ready, locked, error, safe mode.
+    """Wait until a device that was restarted says how it is: ready, locked, error, safe mode; or
+    repl, when from now on it has this port for its service and says nothing more.
 
     Raises BoardError for a program that died or says nothing, with its last lines, and TakenBack.
     """
@@ -181,7 +182,7 @@ def started(port: str, timeout: float = 20) -> Event:
         for event in console.events(timeout):
             if back and event["event"] != "noise":
                 break
-            if event["event"] in ("ready", "locked", "safe mode", "error"):
+            if event["event"] in ("ready", "locked", "safe mode", "error", "repl"):
                 return event
             if event["event"] == "noise" and event["text"]:
                 seen.append(str(event["text"]))
@@ -189,7 +190,7 @@ def started(port: str, timeout: float = 20) -> Event:
                 if found:
                     back = found[1]
                     continue
-                found = re.match(r"(ready|locked|safe mode|error) (.*)", str(event["text"]))
+                found = re.match(r"(ready|locked|safe mode|error|repl) (.*)", str(event["text"]))
                 if found:
                     return {"event": found[1], "text": found[2]}
             if event["event"] == "prompt" and any("Error" in line for line in seen):

@@ -45,6 +45,7 @@ class Board:
     partitions  of our own firmware; stock: of the one from micropython.org
     heap_free   what the garbage collector has at boot (README.md says how sure that is)
     usb         (vendor, product) of its serial port
+    uart        the one at the pins uart_tx and uart_rx; not that of its REPL
     """
 
     name: str
@@ -60,6 +61,7 @@ class Board:
     network: bool
     usb: tuple[tuple[int, int], ...]
     uf2_family: int | None
+    uart: int
     pins: dict[str, int | str]
     partitions: tuple[Partition, ...]
     stock: tuple[Partition, ...]
@@ -103,6 +105,7 @@ def load(path: Path) -> Board:
         network="WiFi" in document["features"],
         usb=tuple((number(vendor), number(product)) for vendor, product in ours["usb"]),
         uf2_family=None if family is None else number(family),
+        uart=ours["uart"],
         pins=ours["pins"],
         partitions=_partitions(flash["partitions"]),
         stock=_partitions(flash["stock"]),

@@ -51,6 +51,13 @@ def _show_start(out: Output, place: str, timeout: float = 20) -> dict[str, Any]:
     event = consoles.started(place, timeout)
     kind = event.pop("event")
     text = event.get("text") or event.get("address") or ""
+    if kind == "repl":
+        text = (
+            "the device has this port for its service from now on. The way back is a reset: then "
+            f"{event.get('window', 'some')} s for this tool, with the service stopped"
+        )
+        out.say(text, device=kind, **{**event, "text": text})
+        return {"event": kind, **event}
     out.say(f"the device is {kind}: {text}", device=kind, **event)
     return {"event": kind, **event}
 
@@ -192,7 +199,13 @@ def provision(
     asset: Annotated[list[str] | None, typer.Option(help="HOLDER:MAX_DEPOSIT, pinned.")] = None,
     receiver: Annotated[str, typer.Option(help="Your wallet: withdrawals go there.")] = "",
     service: Annotated[str, typer.Option(help="HOST:PORT of the adoption service.")] = "",
-    service_serial: Annotated[str, typer.Option(help="A UART or tty to it instead.")] = "",
+    service_serial: Annotated[
+        str,
+        typer.Option(
+            help="Instead: uart (the board's), uart1, repl (this port), or a tty's path."
+        ),
+    ] = "",
+    baud: Annotated[int | None, typer.Option(help="Of that line; 115200 without it.")] = None,
     service_address: Annotated[str, typer.Option(help="Its key, pinned.")] = "",
     certificate: Annotated[str, typer.Option(help="Of its TLS, as it shows it.")] = "",
     listen: Annotated[str, typer.Option(help="HOST:PORT for peers.")] = "",
@@ -220,7 +233,8 @@ def provision(
             if service and certificate:
                 link["tcp"]["certificate"] = certificate
             if service_serial:
-                link["serial"] = {"path": service_serial}
+                line = provisioning.serial_line(service_serial, repl.identify().board, baud)
+                link["serial"] = line
             if service_address:
                 link["address"] = service_address  # type: ignore[assignment]
             settings = provisioning.configuration(

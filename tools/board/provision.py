@@ -127,6 +127,28 @@ def configuration(
     return result
 
 
+def serial_line(text: str, board: Board | None, baud: int | None = None) -> dict[str, Any]:
+    """`service.serial` of a config.json: "repl", "uart" for the board's own one, "uart1" for
+    another at the port's own pins, or the path of a tty. Raises BoardError."""
+    found: dict[str, Any]
+    number = text.removeprefix("uart")
+    if text == "repl":
+        found = {"repl": True}
+    elif text == "uart":
+        if board is None:
+            raise BoardError("an unknown board: name its UART, like uart1")
+        found = {"uart": board.uart, "tx": board.pins["uart_tx"], "rx": board.pins["uart_rx"]}
+    elif number != text and number.isdigit():
+        found = {"uart": int(number)}
+    elif text.startswith("/"):
+        found = {"path": text}
+    else:
+        raise BoardError(
+            f"{text}: a line is repl, uart, uart1, or on a computer the path of a tty"
+        )
+    return found if baud is None else {**found, "baud": baud}
+
+
 def install(repl: Repl, settings: dict[str, Any]) -> None:
     """Write config.json, when the device's own check takes it. Raises BoardError."""
     text = json.dumps(settings, indent=1).encode() + b"\n"

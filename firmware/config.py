@@ -54,12 +54,14 @@ _PEER = {
     "peer_name": (None, "text"),
     "identity": (None, "text"),
 }
+_CONTROL = {"listen": (..., "section", _TCP), "owner": (..., "address")}
 _FILE = {
     "chain": (..., "section", _CHAIN),
     "receiver": (..., "address"),
     "service": (..., "section", _SERVICE),
     "peer": (..., "section", _PEER),
     "app": (..., "part"),
+    "control": (None, "section", _CONTROL),
     "console": ("text", "one_of", "text", "json"),
     "store": ("auto", "one_of", "auto", "file", "flash"),
     "wifi": (None, "networks"),
@@ -113,6 +115,9 @@ def check(document):
             'put here the fingerprint that its "adoption certificate" shows'
         )
     _check_protocol(config["peer"], chain)
+    control, peers = config["control"], config["peer"]["listen"]
+    if control and peers and control["listen"]["port"] == peers["port"]:
+        raise ConfigError("control.listen.port: is the one for peers")
     return config
 
 

@@ -44,14 +44,21 @@ class Console:
         self._json = mode == "json"
         self._write = write
         self.commands = {}  # name -> coroutine function of the words that follow
+        self.tap = None  # a function that gets each event as a line of JSON, too
 
     def event(self, event, **fields):
         """Something happened. event: a text; fields: values, also bytes, lists and dicts."""
+        fields = _plain(fields)
+        if not self._json:
+            self._write(("%s %s" % (event, _words(fields))).strip())
+            if not self.tap:
+                return
+        fields["event"] = event
+        line = json.dumps(fields)
         if self._json:
-            fields["event"] = event
-            self._write(json.dumps(_plain(fields)))
-        else:
-            self._write(("%s %s" % (event, _words(_plain(fields)))).strip())
+            self._write(line)
+        if self.tap:
+            self.tap(line)
 
     async def run(self, reader=None):
         """Read commands until the input ends. reader: has `await read(n)`; None: the terminal."""
@@ -65,10 +72,11 @@ class Console:
                 line += char if len(line) <= _MAX_LINE else b""
                 continue
             if line:
-                asyncio.create_task(self._obey(line))  # `status` must not wait for `close`
+                asyncio.create_task(self.obey(line))  # `status` must not wait for `close`
             line = b""
 
-    async def _obey(self, line):
+    async def obey(self, line):
+        """A line that was typed, without its end."""
         try:
             words = line.decode().split()
         except UnicodeError:

@@ -46,7 +46,7 @@ class SafeMode:
     def __init__(self, settings, console, reason, values, account=None):
         self._settings = settings
         self._console = console
-        self._reason = str(reason)
+        self.reason = str(reason)
         self._values = values
         self._account = account
         self._chain = Ethereum(settings["chain"]["generation"])
@@ -65,11 +65,17 @@ class SafeMode:
             "unlock": self._unlock,
             "stop": self._halt,
         }
-        self._console.event("error", text=self._reason)
+        self._console.event("error", text=self.reason)
         self._console.event("safe mode", text="nothing is signed", address=self._address())
-        listening = asyncio.create_task(self._console.run())
+        tasks = [asyncio.create_task(self._console.run())]
+        if self._settings["control"] and self._account:
+            from control import door
+
+            work = door(self._settings["control"], self._console, self._account, self)
+            tasks.append(asyncio.create_task(work()))
         await self._stop.wait()
-        listening.cancel()
+        for task in tasks:
+            task.cancel()
         self._console.event("stopped")
 
     def _take_key(self, secret):
@@ -127,7 +133,7 @@ class SafeMode:
         trouble = await self._try(look)
         self._console.event(
             "status",
-            safe_mode=self._reason,
+            safe_mode=self.reason,
             address=self._address(),
             channels=channels,
             guarded=guarded,

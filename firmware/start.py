@@ -108,6 +108,11 @@ def board_jobs(device, config):
         from wifi import Wifi
 
         jobs += (("wifi", Wifi(config["wifi"], device.console).run),)
+    if config["control"]:
+        from control import door
+
+        account = device.client.account
+        jobs += (("control", door(config["control"], device.console, account, device)),)
     if config["hardware"]:
         from hardware import Hardware
 

@@ -15,8 +15,11 @@ import os
 import struct
 import time
 
-from perun.compat import MICROPYTHON, const
+from perun.compat import borrowed, const
 from perun.crypto.keccak import keccak256
+
+_cipher = borrowed("perun.crypto.cipher")
+hmac = _cipher.hmac
 
 TRIES = b"p"  # the key in the store: wrong PINs since the last right one, a byte
 _FORMAT = const(1)
@@ -60,7 +63,7 @@ def seal(secret, owner, pin, seconds=2, feed=None):
     iterations = _calibrate(seconds)
     cipher_key, mac_key = _keys(pin, salt, iterations, feed)
     head = struct.pack(_HEAD, _FORMAT, iterations, owner, salt, iv)
-    body = head + _aes(cipher_key, iv, secret, True)
+    body = head + _cipher.aes(cipher_key, iv, secret, True)
     return body + hmac(mac_key, body)
 
 
@@ -71,12 +74,9 @@ def unseal(record, pin, feed=None):
         return None
     cipher_key, mac_key = _keys(pin, salt, iterations, feed)
     body = record[:-32]
-    difference = 0
-    for one, other in zip(hmac(mac_key, body), record[-32:]):
-        difference |= one ^ other
-    if difference:
+    if not _cipher.same(hmac(mac_key, body), record[-32:]):
         return None
-    return _aes(cipher_key, iv, body[_HEAD_SIZE:], False)
+    return _cipher.aes(cipher_key, iv, body[_HEAD_SIZE:], False)
 
 
 def unlock(store, record, pin, feed=None):
@@ -104,17 +104,11 @@ def pause(tries):
     return min(1 << min(tries - _FREE_TRIES + 1, 30), _LONGEST) if tries >= _FREE_TRIES else 0
 
 
-def hmac(key, data):
-    """HMAC-SHA256 (RFC 2104) with a key of at most 64 bytes."""
-    inner, outer = _pads(key)
-    return hashlib.sha256(outer + hashlib.sha256(inner + data).digest()).digest()
-
-
 def pbkdf2(password, salt, iterations, feed=None):
     """32 bytes of PBKDF2-HMAC-SHA256 (RFC 8018). feed: called now and then, for a watchdog."""
     if len(password) > _BLOCK:
         password = hashlib.sha256(password).digest()
-    inner, outer = _pads(password)
+    inner, outer = _cipher.pads(password)
     sha256 = hashlib.sha256
     block = salt + b"\0\0\0\1"
     total = 0
@@ -124,11 +118,6 @@ def pbkdf2(password, salt, iterations, feed=None):
         if feed and not i & 63:
             feed()
     return total.to_bytes(32, "big")
-
-
-def _pads(key):
-    key = key + bytes(_BLOCK - len(key))
-    return bytes(byte ^ 0x36 for byte in key), bytes(byte ^ 0x5C for byte in key)
 
 
 def _keys(pin, salt, iterations, feed):
@@ -146,16 +135,3 @@ def _calibrate(seconds):
     else:
         spent = time.monotonic_ns() // 1000 - start
     return max(_LEAST, min(int(seconds * 1000000) * _SAMPLE // max(spent, 1), _MOST))
-
-
-def _aes(key, iv, data, encrypt):
-    """AES in CBC mode: what every board's cryptolib has."""
-    if MICROPYTHON:
-        from cryptolib import aes
-
-        cipher = aes(key, 2, iv)
-        return cipher.encrypt(data) if encrypt else cipher.decrypt(data)
-    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-
-    cipher = Cipher(algorithms.AES(key), modes.CBC(iv))
-    return (cipher.encryptor() if encrypt else cipher.decryptor()).update(data)

@@ -16,7 +16,7 @@ MAY_KNOW = {
     "chain": BASE | {"model", "crypto"},
     "wire": BASE | {"model"},
     "channel": BASE | {"model", "chain", "wire.messages"},
-    "link": BASE | {"wire"},
+    "link": BASE | {"crypto", "wire"},
     "adoption": BASE | {"model", "wire", "link"},
     "store": BASE,
     "client": BASE | {"model", "chain", "channel", "wire", "link", "adoption", "store"},

@@ -1,4 +1,4 @@
-"""A running device's console over its serial port: commands in, JSON events out.
+"""A running device's console, over its serial port or the network: commands in, JSON events out.
 
 Whatever else comes over the line, boot messages, half a line after the cable was plugged in,
 output of the REPL, is noise: it is counted and passed over.
@@ -10,7 +10,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import serial
 
@@ -34,48 +34,90 @@ class NotRunning(BoardError):
     """The board is there, and no device runs on it."""
 
 
-class Console:
-    """The console at a port, as a context. noise: lines that were passed over."""
+class Line(Protocol):
+    """What carries a console. name: for people; open() raises BoardError, the others OSError."""
+
+    name: str
+
+    def open(self) -> None:
+        """Begin."""
+
+    def close(self) -> None:
+        """End; may be repeated."""
+
+    def read(self) -> bytes:
+        """What has come, perhaps nothing after a moment."""
+
+    def write(self, data: bytes) -> None:
+        """Send."""
+
+
+class Serial:
+    """The line at a serial port."""
 
     def __init__(self, port: str) -> None:
-        self.port = port
-        self.noise = 0
-        self.last_noise = ""
+        self.name = port
         self._serial: serial.Serial | None = None
-        self._buffer = b""
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
+        """Open the port, for nobody else."""
         try:
-            self._serial = serial.Serial(self.port, 115200, timeout=0.1, exclusive=True)
+            self._serial = serial.Serial(self.name, 115200, timeout=0.1, exclusive=True)
         except (OSError, serial.SerialException, ValueError) as error:
-            raise BoardError(f"{self.port}: cannot be opened ({error})") from None
-        return self
+            raise BoardError(f"{self.name}: cannot be opened ({error})") from None
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Close it."""
         if self._serial is not None:
             self._serial.close()
             self._serial = None
 
-    def _line(self) -> serial.Serial:
+    def read(self) -> bytes:
+        """What has come."""
         assert self._serial is not None
-        return self._serial
+        return bytes(self._serial.read(max(1, self._serial.in_waiting)))
+
+    def write(self, data: bytes) -> None:
+        """Send."""
+        assert self._serial is not None
+        self._serial.write(data)
+
+
+class Console:
+    """The console at the end of a line, as a context. line: a Line, or the name of a serial port;
+    noise: lines that were passed over."""
+
+    def __init__(self, line: Line | str) -> None:
+        self._line = Serial(line) if isinstance(line, str) else line
+        self.port = self._line.name
+        self.noise = 0
+        self.last_noise = ""
+        self._buffer = b""
+
+    def __enter__(self) -> Self:
+        self._line.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._line.close()
 
     def send(self, command: str) -> None:
         """Type a line."""
         try:
-            self._line().write(command.encode() + b"\r\n")
+            self._line.write(command.encode() + b"\r\n")
         except (OSError, serial.SerialException) as error:
             raise self._broken(error) from None
 
     def _broken(self, error: Exception) -> BoardError:
-        return BoardError(f"{self.port}: the connection broke ({error}): look at the cable")
+        where = "look at the cable" if isinstance(self._line, Serial) else "try again"
+        return BoardError(f"{self.port}: the connection broke ({error}): {where}")
 
     def events(self, timeout: float | None) -> Iterator[Event]:
         """What the device says, until the time is over. Text of the REPL is {"event": "noise"}."""
         end = None if timeout is None else time.monotonic() + timeout
         while end is None or time.monotonic() < end:
             try:
-                self._buffer += self._line().read(max(1, self._line().in_waiting))
+                self._buffer += self._line.read()
             except (OSError, serial.SerialException) as error:
                 raise self._broken(error) from None
             while b"\n" in self._buffer:

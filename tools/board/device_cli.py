@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,12 +17,23 @@ from board import deploy as deploying
 from board import doctor as doctors
 from board import flash as flashing
 from board import provision as provisioning
-from board.console import Console
+from board.console import Console, Line, Serial
 from board.definitions import Board, BoardError, board, boards
 from board.output import Output
 from board.port import Repl, find
 
+if TYPE_CHECKING:
+    from board.network import Network
+
 Port = Annotated[str | None, typer.Option(help="The serial port, if there are several boards.")]
+Host = Annotated[
+    str | None,
+    typer.Option(help="HOST[:PORT] of a device that has a `control` section, instead of a port."),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(help="The address of the device at --host, when it is not known here yet."),
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per line, for tools.")]
 Passphrase = Annotated[
     str,
@@ -45,6 +55,19 @@ def _board(port: str | None, out: Output, restart: bool = True) -> Iterator[Repl
         finally:
             if restart:
                 repl.restart()
+
+
+def _line(port: str | None, host: str | None, device: str | None) -> Serial | Network:
+    """What leads to the console of a running device."""
+    if not host:
+        if device:
+            raise BoardError("--device goes with --host")
+        return Serial(find(port))
+    if port:
+        raise BoardError("either --port or --host")
+    from board.network import Network
+
+    return Network(host, device)
 
 
 def _show_start(out: Output, place: str, timeout: float = 20) -> dict[str, Any]:
@@ -217,6 +240,9 @@ def provision(
     setting: Annotated[
         list[str] | None, typer.Option("--set", help="PATH=JSON: any other field.")
     ] = None,
+    control: Annotated[
+        str, typer.Option(help="HOST:PORT where the device listens to its owner: you.")
+    ] = "",
     pin: Annotated[bool, typer.Option(help="Ask for a PIN: the key is encrypted by it.")] = False,
     pin_value: Annotated[str, typer.Option(envvar="UPERUN_PIN", hidden=True)] = "",
     as_json: Json = False,
@@ -253,6 +279,8 @@ def provision(
                 station_deposit=station_deposit,
                 wifi=dict([wifi.split(":", 1)]) if wifi else None,
             )
+        if control:
+            settings["control"] = _owned(control)
         for one in setting or ():
             provisioning.change(settings, one)
         provisioning.install(repl, settings)
@@ -261,6 +289,11 @@ def provision(
         out.say("the board has its key already, which stays")
     else:
         out.say(f"the key was made on the board, of {', '.join(key.sources)}")
+    if control:
+        from board.owner import Known
+
+        Known().add(key.address)
+        out.say("it is yours: reach it with --host and its place in the network")
     number = settings["chain"]["id"]
     if not as_json:
         out.say(f"address  {key.address}\n{provisioning.qr(key.address, number)}")
@@ -274,6 +307,16 @@ def provision(
         raise BoardError(f"the device does not run: {event.get('text')}")
 
 
+def _owned(place: str) -> dict[str, Any]:
+    """The section `control`: this computer's user is the owner."""
+    from eth_utils import to_checksum_address
+
+    from board.owner import key
+
+    owner = to_checksum_address(key(create=True).address)
+    return {"listen": _place(place, "--control"), "owner": owner}
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text())
@@ -284,9 +327,11 @@ def _read(path: Path) -> dict[str, Any]:
     return found
 
 
-def status(port: Port = None, as_json: Json = False) -> None:
+def status(
+    port: Port = None, host: Host = None, device: Device = None, as_json: Json = False
+) -> None:
     """Ask a running device how things stand."""
-    with Console(find(port)) as console:
+    with Console(_line(port, host, device)) as console:
         found = console.status()
     found.pop("event")
     Output(as_json).result(found)
@@ -322,12 +367,14 @@ def unlock(
 def pay(
     wh: Annotated[int, typer.Argument(help="How many Wh to charge and pay.")],
     port: Port = None,
+    host: Host = None,
+    device: Device = None,
     timeout: Annotated[float, typer.Option(help="Seconds without progress.")] = 60,
     as_json: Json = False,
 ) -> None:
     """Have a car charge, and pay slice by slice; returns when that is done."""
     out = Output(as_json)
-    with Console(find(port)) as console, out.progress("charging", wh) as advance:
+    with Console(_line(port, host, device)) as console, out.progress("charging", wh) as advance:
         console.status()
         console.send(f"charge {wh}")
         shown, start = 0, time.monotonic()
@@ -353,9 +400,11 @@ def pay(
     raise BoardError(f"nothing moved for {timeout:g} s: board status and board logs tell more")
 
 
-def _settle(port: str | None, command: str, kinds: tuple[str, ...], timeout: float) -> None:
-    out = Output("--json" in sys.argv)
-    with Console(find(port)) as console:
+def _settle(
+    line: Line, command: str, kinds: tuple[str, ...], timeout: float, as_json: bool
+) -> None:
+    out = Output(as_json)
+    with Console(line) as console:
         if not console.status().get("channels"):
             out.result({"channels": 0}, "there is no open channel")
             return
@@ -378,25 +427,41 @@ def _settle(port: str | None, command: str, kinds: tuple[str, ...], timeout: flo
 Timeout = Annotated[float, typer.Option(help="Seconds.")]
 
 
-def close(port: Port = None, timeout: Timeout = 60, as_json: Json = False) -> None:
+def close(
+    port: Port = None,
+    host: Host = None,
+    device: Device = None,
+    timeout: Timeout = 60,
+    as_json: Json = False,
+) -> None:
     """Settle the open channels together with their peers."""
-    _settle(port, "close", ("closed", "concluded", "withdrawn"), timeout)
+    kinds = ("closed", "concluded", "withdrawn")
+    _settle(_line(port, host, device), "close", kinds, timeout, as_json)
 
 
-def dispute(port: Port = None, timeout: Timeout = 60, as_json: Json = False) -> None:
+def dispute(
+    port: Port = None,
+    host: Host = None,
+    device: Device = None,
+    timeout: Timeout = 60,
+    as_json: Json = False,
+) -> None:
     """Settle the open channels without their peers."""
-    _settle(port, "dispute", ("registered", "concluded", "withdrawn"), timeout)
+    kinds = ("registered", "concluded", "withdrawn")
+    _settle(_line(port, host, device), "dispute", kinds, timeout, as_json)
 
 
 def logs(
     port: Port = None,
+    host: Host = None,
+    device: Device = None,
     seconds: Annotated[float | None, typer.Option(help="Stop after that.")] = None,
     as_json: Json = False,
 ) -> None:
     """Show what a device says, until Ctrl-C."""
     out = Output(as_json)
     try:
-        with Console(find(port)) as console:
+        with Console(_line(port, host, device)) as console:
             for event in console.events(seconds):
                 if event["event"] == "noise" and event["text"]:
                     out.say(str(event["text"]), **event)
@@ -407,12 +472,20 @@ def logs(
         pass
 
 
-def doctor(port: Port = None, as_json: Json = False) -> None:
-    """Examine a board and say what is wrong. A running device is stopped meanwhile."""
-    out, place = Output(as_json), find(port)
-    findings = doctors.listen(place)
-    with _board(port, out) as repl:
-        findings += doctors.examine(repl)
+def doctor(
+    port: Port = None, host: Host = None, device: Device = None, as_json: Json = False
+) -> None:
+    """Examine a board and say what is wrong.
+
+    A running device is stopped meanwhile; over the network it runs on.
+    """
+    out, line = Output(as_json), _line(port, host, device)
+    findings = doctors.listen(line)
+    if isinstance(line, Serial):
+        with _board(port, out) as repl:
+            findings += doctors.examine(repl)
+    else:
+        findings += doctors.judge(doctors.by_network(line))
     for one in findings:
         out.say(
             f"{'ok' if one.ok else 'NO'}  {one.what}: {one.text}",

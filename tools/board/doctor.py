@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from board import provision
-from board.console import Console, NotRunning
+from board.console import Console, Line, NotRunning
 from board.definitions import BoardError
 from board.deploy import prepare
-from board.port import RemoteError, Repl
+from board.port import Identity, RemoteError, Repl
+
+if TYPE_CHECKING:
+    from board.network import Network
 
 _FLASH = 60  # seconds for work on the flash
 _LEAST = 64 * 1024  # bytes that should be free for a journal to grow
@@ -54,10 +59,30 @@ class Finding:
     text: str
 
 
-def listen(port: str) -> list[Finding]:
+@dataclass(frozen=True)
+class Facts:
+    """What lies on a board, as it is found there; a text in place of what could not be found out.
+
+    version     of the software that was deployed, and what of it is damaged
+    place       where software is that was not deployed
+    crypto      names of the backends, a hash, a signature
+    trouble     with the configuration
+    store       what is wrong with it, is there a key, has that a PIN, how many channels
+    """
+
+    identity: Identity
+    version: str | None = None
+    broken: tuple[str, ...] = ()
+    place: str | None = None
+    crypto: tuple[str, str, str, str] | str = ""
+    trouble: str | None = None
+    store: tuple[str | None, bool, bool, int] | str = ""
+
+
+def listen(line: Line | str) -> list[Finding]:
     """What a running device says. A board without one is no mistake yet."""
     try:
-        with Console(port) as console:
+        with Console(line) as console:
             status = console.status(5)
             noise = console.noise
     except NotRunning:
@@ -75,9 +100,59 @@ def listen(port: str) -> list[Finding]:
     return found
 
 
+def by_repl(repl: Repl) -> Facts:
+    """The facts of a board whose device does not run."""
+    identity = repl.identify()
+    prepare(repl)
+    version = repl.ask("say(current()[0])")
+    broken = repl.ask(f"say(broken({version!r}))", _FLASH) if version else ()
+    place = None if version else repl.ask(_ELSEWHERE)
+    if not version and not place:
+        return Facts(identity)
+    repl.run(provision._PATH)
+
+    def ask(code: str, timeout: float = _FLASH) -> tuple[object, ...] | str:
+        try:
+            return tuple(repl.ask(code, timeout))
+        except RemoteError as error:
+            return str(error)
+
+    crypto = ask(_CRYPTO)
+    try:
+        trouble = repl.ask(provision._CHECK.format(path="/config.json"))
+    except RemoteError as error:
+        trouble = str(error)
+    store = ask(provision.OPEN_STORE + _STORE)
+    return Facts(identity, version, tuple(broken), place, crypto, trouble, store)  # type: ignore[arg-type]
+
+
+def by_network(line: Network) -> Facts:
+    """The facts of a board whose device runs on meanwhile."""
+    line.open()
+    try:
+        found = json.loads(line.call("examine"))
+    finally:
+        line.close()
+    version, *rest = found["identity"]
+    return Facts(
+        Identity(tuple(version), *rest),
+        found["version"],
+        tuple(found["broken"]),
+        found["place"],
+        tuple(found["crypto"]),
+        None,  # it runs with it
+        tuple(found["store"]),
+    )
+
+
 def examine(repl: Repl) -> list[Finding]:
     """Look at what lies on the board. Its device must not run."""
-    identity = repl.identify()
+    return judge(by_repl(repl))
+
+
+def judge(facts: Facts) -> list[Finding]:
+    """What is to be thought of that."""
+    identity = facts.identity
     known = identity.board
     found = [
         Finding(
@@ -92,43 +167,35 @@ def examine(repl: Repl) -> list[Finding]:
             "room enough" if identity.free >= _LEAST else "less than 64 KB: remove files",
         ),
     ]
-    prepare(repl)
-    version = repl.ask("say(current()[0])")
-    if version:
-        bad = repl.ask(f"say(broken({version!r}))", _FLASH)
-        text = (
-            f"damaged: {', '.join(bad)}: board deploy" if bad else f"version {version}, unharmed"
-        )
+    if facts.version:
+        bad = facts.broken
+        text = f"version {facts.version}, unharmed"
+        if bad:
+            text = f"damaged: {', '.join(bad)}: board deploy"
         found.append(Finding("software", not bad, text))
-    elif place := repl.ask(_ELSEWHERE):
-        text = f"frozen into the firmware, or installed by mip: {place}"
+    elif facts.place:
+        text = f"frozen into the firmware, or installed by mip: {facts.place}"
         found.append(Finding("software", True, text))
     else:
         return [*found, Finding("software", False, "none: board deploy")]
-    repl.run(provision._PATH)
-    found.append(_cryptography(repl))
-    try:
-        trouble = repl.ask(provision._CHECK.format(path="/config.json"))
-    except RemoteError as error:
-        trouble = str(error)
+    found.append(_cryptography(facts.crypto))
+    trouble = facts.trouble
     found.append(Finding("configuration", not trouble, str(trouble or "right")))
-    try:
-        wrong, key, locked, channels = repl.ask(provision.OPEN_STORE + _STORE, _FLASH)
-    except RemoteError as error:
-        return [*found, Finding("store", False, str(error))]
+    if isinstance(facts.store, str):
+        return [*found, Finding("store", False, facts.store)]
+    wrong, key, locked, channels = facts.store
     found.append(Finding("store", not wrong, str(wrong or f"opens, {channels} channels")))
     text = "encrypted by a PIN" if locked else "there; set a PIN against thieves"
     found.append(Finding("key", key, text if key else "none: board provision makes it"))
     return found
 
 
-def _cryptography(repl: Repl) -> Finding:
+def _cryptography(crypto: tuple[str, str, str, str] | str) -> Finding:
     """What the board's processor makes of it: native code may not be what it was compiled from."""
     what = "cryptography"
-    try:
-        hashing, signing, digest, signature = repl.ask(_CRYPTO, _FLASH)
-    except RemoteError as error:
-        return Finding(what, False, f"does not run ({error}): board deploy")
+    if isinstance(crypto, str):
+        return Finding(what, False, f"does not run ({crypto}): board deploy")
+    hashing, signing, digest, signature = crypto
     names = f"{hashing} and {signing}"
     if digest != _DIGEST:
         return Finding(what, False, f"{names}: a wrong hash: do not use this board")

@@ -39,6 +39,8 @@ BUNDLES = {
         "perun.crypto._secp256k1_machine",
         "perun.crypto.secp256k1",
     ),
+    # The owner's visit
+    "controlled": ("perun.link.owner", "controlled"),
     "links": ("charger", "console", "links", "tariff"),
 }
 

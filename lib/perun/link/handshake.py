@@ -13,6 +13,8 @@ from perun.link import LinkError
 from perun.wire.messages import (
     PROTOCOL_VERSION,
     ROLE_DEVICE,
+    ROLE_OWNED,
+    ROLE_OWNER,
     ROLE_PEER,
     ROLE_SERVICE,
     Hello,
@@ -22,7 +24,12 @@ from perun.wire.messages import (
 
 TIMEOUT = const(20)  # seconds; a signature and a verification on a slow board take a few
 
-_EXPECTED = {ROLE_PEER: ROLE_PEER, ROLE_DEVICE: ROLE_SERVICE, ROLE_SERVICE: ROLE_DEVICE}
+_EXPECTED = {
+    ROLE_PEER: ROLE_PEER,
+    ROLE_DEVICE: ROLE_SERVICE,
+    ROLE_SERVICE: ROLE_DEVICE,
+    ROLE_OWNER: ROLE_OWNED,
+}
 
 
 class HandshakeError(LinkError):
@@ -72,6 +79,7 @@ async def _receive(link, codec, kind):
     except ValueError as error:
         raise HandshakeError("handshake: " + str(error))
     if type(message) is not kind:
-        text = getattr(message, "text", None)  # a service says why it refuses
+        # A service or a device says why it refuses.
+        text = getattr(message, "text", None) or getattr(message, "reason", None)
         raise HandshakeError("handshake: " + (text or "unexpected message"))
     return message

@@ -42,7 +42,7 @@ async def connect(host, port, limit=DEFAULT_LIMIT, pins=()):
     if pins and binding not in pins:
         stream.close()
         raise LinkError("%s: the certificate is not the pinned one: %s" % (name, binding.hex()))
-    link = Link(stream, tcp_frame, TcpDecoder(limit), name)
+    link = framed(stream, limit, name)
     link.binding = binding
     return link
 
@@ -62,7 +62,7 @@ async def serve(host, port, on_link, limit=DEFAULT_LIMIT, max_links=MAX_LINKS):
             stream.close()
             return
         try:
-            link = Link(stream, tcp_frame, TcpDecoder(limit), "incoming on port %d" % port)
+            link = framed(stream, limit, "incoming on port %d" % port)
         except MemoryError:
             stream.close()
             return
@@ -73,3 +73,13 @@ async def serve(host, port, on_link, limit=DEFAULT_LIMIT, max_links=MAX_LINKS):
         return await asyncio.start_server(accept, host, port)
     except OSError as error:
         raise LinkError("%s port %d: cannot listen: %s" % (host, port, error))
+
+
+def framed(stream, limit, name):
+    """The link on a stream."""
+    return Link(stream, tcp_frame, TcpDecoder(limit), name)
+
+
+def accepted(reader, writer, limit, name):
+    """The link of a connection to a server of asyncio's own."""
+    return framed(_io.tcp_stream(reader, writer), limit, name)

@@ -23,6 +23,8 @@ AuthResponse = namedtuple("AuthResponse", ("signature",))  # go-perun's handshak
 ROLE_PEER = const(0)
 ROLE_DEVICE = const(1)  # a device that talks to its service
 ROLE_SERVICE = const(2)
+ROLE_OWNER = const(3)  # of a device, see perun.link.owner
+ROLE_OWNED = const(4)  # a device that talks to its owner
 
 PROTOCOL_VERSION = const(1)
 

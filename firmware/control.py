@@ -1,0 +1,67 @@
+"""The owner's door: the port at which the owner's tools reach a device over the network.
+
+This part stays in memory, so it is small. It lets one owner in at a time, looks at no more than
+the first message of a stranger, and loads the rest (controlled.py) for somebody who says that he
+is the owner. Whoever then fails to prove it closes the door for a while: a crowd of them must not
+keep the device from being paid.
+"""
+
+import asyncio
+
+from perun.compat import borrowed, const
+
+_HELLO = const(63)  # bytes of the first frame
+_STRANGERS = const(2)  # that are looked at at a time
+_PATIENCE = const(5)  # seconds for the first message
+_LONGEST_PAUSE = const(16)  # seconds
+
+
+def door(settings, console, account, device):
+    """The job, a coroutine function that ends when the door is open.
+
+    settings: the section `control`; device: what calls get.
+    """
+    owner = settings["owner"]
+    strangers = 0
+    pause = 1  # seconds after the next failure, doubled; 0 while somebody is in
+
+    async def accept(reader, writer):
+        nonlocal strangers, pause
+        wait = 0
+        try:
+            if strangers < _STRANGERS:
+                strangers += 1
+                try:
+                    hello = await asyncio.wait_for(reader.readexactly(_HELLO), _PATIENCE)
+                finally:
+                    strangers -= 1
+                if owner in hello and pause:
+                    wait, pause = pause, 0
+                    visit = borrowed("controlled").serve(
+                        device, console, account, owner, reader, writer, hello
+                    )
+                    await visit
+                    pause = 1
+                else:  # Shutdown(reason), as the compact encoding has it
+                    reason = b"\x92\x02\xa4busy" if owner in hello else b"\x92\x02\xa8stranger"
+                    writer.write(bytes((0, len(reason))) + reason)
+                    await writer.drain()
+        except Exception as error:  # nobody at the door may end the device, or its charging
+            if wait:
+                console.event("warning", text="owner: " + (str(error) or repr(error)))
+        writer.close()
+        await writer.wait_closed()
+        if wait and not pause:
+            await asyncio.sleep(wait)
+            pause = min(2 * wait, _LONGEST_PAUSE)
+
+    async def run():
+        here = settings["listen"]
+        try:
+            await asyncio.start_server(accept, here["host"], here["port"])
+        except OSError as error:  # no reason to charge nobody
+            console.event("warning", text="control.listen: " + str(error))
+        else:
+            console.event("control", port=here["port"])
+
+    return run

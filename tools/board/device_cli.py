@@ -17,7 +17,7 @@ from board import deploy as deploying
 from board import doctor as doctors
 from board import flash as flashing
 from board import provision as provisioning
-from board.console import Console, Line, Serial
+from board.console import Console, Event, Line, Serial
 from board.definitions import Board, BoardError, board, boards
 from board.output import Output
 from board.port import Repl, find
@@ -404,24 +404,24 @@ def _settle(
     line: Line, command: str, kinds: tuple[str, ...], timeout: float, as_json: bool
 ) -> None:
     out = Output(as_json)
+
+    def matches(one: Event) -> bool:
+        if one["event"] == "error":
+            return one.get("command") == command
+        # In safe mode an event has the name of what has happened.
+        return one["event"] in kinds or one["event"] == "channel" and one.get("kind") in kinds
+
     with Console(line) as console:
-        if not console.status().get("channels"):
+        status = console.status()
+        if not status.get("channels") and not status.get("guarded"):
             out.result({"channels": 0}, "there is no open channel")
             return
         console.send(command)
-        event = console.until(
-            lambda one: (
-                one["event"] == "channel"
-                and one.get("kind") in kinds
-                or one["event"] == "error"
-                and one.get("command") == command
-            ),
-            timeout,
-            f"the end of {command}",
-        )
+        event = console.until(matches, timeout, f"the end of {command}")
     if event["event"] == "error":
         raise BoardError(f"{command}: {event.get('text')}")
-    out.result({"channel": event.get("id"), "kind": event["kind"], "detail": event.get("detail")})
+    kind, detail = event.get("kind", event["event"]), event.get("detail", event.get("version"))
+    out.result({"channel": event.get("id"), "kind": kind, "detail": detail})
 
 
 Timeout = Annotated[float, typer.Option(help="Seconds.")]
@@ -447,7 +447,7 @@ def dispute(
     as_json: Json = False,
 ) -> None:
     """Settle the open channels without their peers."""
-    kinds = ("registered", "concluded", "withdrawn")
+    kinds = ("disputed", "concluded", "withdrawn")
     _settle(_line(port, host, device), "dispute", kinds, timeout, as_json)
 
 

@@ -7,6 +7,7 @@ certificate to a callback while it shakes hands, before anything that we send le
 
 import asyncio
 import hashlib
+import sys
 
 import tls
 from perun.compat import const
@@ -21,6 +22,8 @@ async def open_tls(host, port, pins):
     If that is not in `pins`, the handshake has ended, and the Stream is dead. If it is, the first
     write ends the handshake, in which the other end proves that the certificate is its own.
     """
+    if sys.platform == "linux":
+        _make_room()
     sock = await _io.open_socket(host, port)
     seen = []
 
@@ -51,3 +54,20 @@ async def open_tls(host, port, pins):
             sock.close()
             raise
     return _io.Stream(stream, sock.close), seen[-1]
+
+
+def _make_room():
+    """Have the unix port's poll() grow now. When its table of descriptors moves later, it takes
+    the pointer of a TLS stream, which has none, along, and dies of it."""
+    import io
+
+    class Anybody(io.IOBase):
+        def ioctl(self, request, _argument):
+            return 1 if request == 10 else 0  # MP_STREAM_GET_FILENO
+
+    poller = asyncio.core._io_queue.poller
+    crowd = [Anybody() for _ in range(12)]
+    for one in crowd:
+        poller.register(one, 1)
+    for one in crowd:
+        poller.unregister(one)

@@ -93,8 +93,15 @@ class Network:
         ours = to_checksum_address(own.address)
         if "another address answered" in text:
             text = f"another device answered than {expected}"
-        elif "owner" in text or isinstance(error, LinkClosed):
-            text += f"; our key is that of {ours}: is it the owner in the device's configuration?"
+        elif text == "stranger":
+            text = (
+                f"this device has another owner: our key is that of {ours}. It obeys us when its "
+                "configuration says so (board provision --control)"
+            )
+        elif text == "busy":
+            text = "busy: somebody else is connected, or strangers crowd at its door; try again"
+        elif isinstance(error, LinkClosed):
+            text = "it hangs up, as it does when strangers crowd at its door; try again"
         return BoardError(f"{self.name}: {text}")
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from board import provision
 from board.console import Console, Line, NotRunning
@@ -111,7 +111,7 @@ def by_repl(repl: Repl) -> Facts:
         return Facts(identity)
     repl.run(provision._PATH)
 
-    def ask(code: str, timeout: float = _FLASH) -> tuple[object, ...] | str:
+    def ask(code: str, timeout: float = _FLASH) -> Any:
         try:
             return tuple(repl.ask(code, timeout))
         except RemoteError as error:
@@ -123,7 +123,7 @@ def by_repl(repl: Repl) -> Facts:
     except RemoteError as error:
         trouble = str(error)
     store = ask(provision.OPEN_STORE + _STORE)
-    return Facts(identity, version, tuple(broken), place, crypto, trouble, store)  # type: ignore[arg-type]
+    return Facts(identity, version, tuple(broken), place, crypto, trouble, store)
 
 
 def by_network(line: Network) -> Facts:

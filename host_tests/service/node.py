@@ -48,7 +48,7 @@ class Node:
     async def __aenter__(self) -> Node:
         self._client = aiohttp.ClientSession()
         app = web.Application()
-        app.router.add_post("/", self._serve)
+        app.router.add_post("/{path:.*}", self._serve)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
@@ -57,8 +57,12 @@ class Node:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._runner.cleanup()
+        await self.stop()
         await self._client.close()
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        await self._runner.cleanup()
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         call = await request.json()

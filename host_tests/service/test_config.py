@@ -42,6 +42,8 @@ def run(folder, found, *arguments):
             {"chain": {"rpc": "x", "chain_id": 1, "adjudicator": ADDRESS.replace("5B", "5b")}},
             "checksum",
         ),
+        ({"chain": {"rpc": [], "chain_id": 1, "adjudicator": ADDRESS}}, "list of 1 to 9"),
+        ({"chain": {"rpc": ["x", "x"], "chain_id": 1, "adjudicator": ADDRESS}}, "different"),
         ({"asset": []}, "asset"),
         ({"asset": [{"name": "A", "kind": "erc20", "holder": ADDRESS}]}, "token"),
         ({"asset": [{"name": "A", "kind": "eth", "holder": ADDRESS}] * 2}, "share"),

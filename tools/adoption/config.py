@@ -55,6 +55,16 @@ def parse_amount(value: object) -> int:
     return value
 
 
+def parse_nodes(value: object) -> tuple[str, ...]:
+    """Addresses of nodes: one, or up to nine different ones in a list."""
+    several = [value] if isinstance(value, str) else value
+    if not isinstance(several, list | tuple) or not 1 <= len(several) <= 9:
+        raise ValueError("an address, or a list of 1 to 9")
+    if not all(isinstance(one, str) for one in several) or len(set(several)) < len(several):
+        raise ValueError("the addresses are texts, each different from the others")
+    return tuple(several)
+
+
 def parse_bytes(value: object) -> bytes:
     """Bytes from "0x" and hex digits."""
     if isinstance(value, bytes):
@@ -69,6 +79,7 @@ def parse_bytes(value: object) -> bytes:
 
 Address = Annotated[bytes, BeforeValidator(parse_address)]
 Amount = Annotated[int, BeforeValidator(parse_amount)]
+Nodes = Annotated[tuple[str, ...], BeforeValidator(parse_nodes)]
 Budget = dict[str, Amount]
 
 
@@ -98,7 +109,7 @@ class ServiceSection(_Section):
 class ChainSection(_Section):
     """Which chain and which contracts. Times in seconds."""
 
-    rpc: str
+    rpc: Nodes
     chain_id: Annotated[int, Field(gt=0, le=MAX_UINT256)]
     adjudicator: Address
     generation: Annotated[int, Field(ge=1, le=2)] = 2  # of Perun's contracts

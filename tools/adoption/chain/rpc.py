@@ -15,7 +15,7 @@ from eth_utils import to_checksum_address
 from hexbytes import HexBytes
 from perun.model import Params, State
 from perun.wire.service_messages import WithdrawalAuth
-from web3 import AsyncHTTPProvider, AsyncWeb3
+from web3 import AsyncWeb3
 from web3.contract import AsyncContract
 from web3.exceptions import (
     BadFunctionCallOutput,
@@ -24,9 +24,9 @@ from web3.exceptions import (
     Web3Exception,
 )
 from web3.middleware import ExtraDataToPOAMiddleware
-from web3.types import RPCEndpoint, RPCResponse
 
 from adoption import encoding
+from adoption.chain import nodes
 from adoption.config import Config
 
 T = TypeVar("T")
@@ -39,9 +39,8 @@ WITHDRAWN_TOPIC = encoding.keccak(b"Withdrawn(bytes32,uint256,address)")
 
 MAX_ALLOWANCE = 2**256 - 1
 
-_TRIES = 4  # of a question that a node answers with an error: behind an address may be several
-_PAUSE = 0.05  # seconds before the second try, doubled for each further one
-_REVERTED = 3  # the code of an error that is an answer: the contract refuses
+_TRIES = 4  # to get a block that is not older than the newest
+_PAUSE = 0.05  # seconds before the next try
 
 
 class ChainError(Exception):
@@ -108,38 +107,6 @@ async def _ask(answer: Awaitable[T]) -> T:
         return await answer
 
 
-class _Provider(AsyncHTTPProvider):
-    """Asks again when an answer is an error or nonsense.
-
-    Behind one address there may be several nodes, some of which lag: they do not know a block that
-    another one told about. The next try is likely to reach another one.
-    """
-
-    async def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
-        pause = _PAUSE
-        for _ in range(_TRIES - 1):
-            try:
-                answer = await super().make_request(method, params)
-                if not _is_odd(method, params, answer):
-                    return answer
-            except (aiohttp.ClientPayloadError, aiohttp.ClientResponseError, ValueError):
-                pass
-            await asyncio.sleep(pause)
-            pause *= 2
-        return await super().make_request(method, params)
-
-
-def _is_odd(method: str, params: Any, answer: Any) -> bool:
-    """Whether another node may answer better."""
-    if not isinstance(answer, dict) or method == "eth_sendRawTransaction":
-        return method != "eth_sendRawTransaction"
-    error = answer.get("error")
-    if error:
-        return not isinstance(error, dict) or error.get("code") != _REVERTED
-    by_number = method == "eth_getBlockByNumber" and str(params[0]).startswith("0x")
-    return by_number and answer.get("result") is None
-
-
 def _abi(name: str, generation: int) -> Any:
     folder = files("adoption").joinpath("abi")
     older = folder.joinpath("gen1", f"{name}.json")
@@ -153,14 +120,8 @@ class Chain:
     def __init__(self, config: Config) -> None:
         self.config = config
         self._generation = config.chain.generation
-        timeout = aiohttp.ClientTimeout(total=config.chain.request_timeout)
-        provider = _Provider(
-            config.chain.rpc,
-            request_kwargs={"timeout": timeout},
-            exception_retry_configuration=None,
-        )
         self.newest = -1  # number of the newest block that was seen, see head()
-        self.web3 = AsyncWeb3(provider)
+        self.web3 = AsyncWeb3(nodes.provider(config.chain.rpc, config.chain.request_timeout))
         # Proof-of-authority chains put more into a block's extra data than web3 accepts.
         self.web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
         self.adjudicator = self._contract(config.chain.adjudicator, "Adjudicator")

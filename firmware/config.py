@@ -54,7 +54,11 @@ _PEER = {
     "peer_name": (None, "text"),
     "identity": (None, "text"),
 }
-_CONTROL = {"listen": (..., "section", _TCP), "owner": (..., "address")}
+_CONTROL = {
+    "listen": (..., "section", _TCP),
+    "owner": (..., "address"),
+    "update": (False, "flag"),  # whether he may bring other software
+}
 _FILE = {
     "chain": (..., "section", _CHAIN),
     "receiver": (..., "address"),

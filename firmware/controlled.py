@@ -26,7 +26,7 @@ from perun.link.owner import ANSWER, CALL, EVENT, FAILURE, LINE, PING, SILENCE, 
 from perun.link.tcp import accepted
 from perun.wire.compact import Compact, Contexts
 
-CALLS = {"examine": "checkup"}  # name -> module
+CALLS = {"examine": "checkup", "update": "update"}  # name -> module
 
 _LIMIT = const(1120)  # the longest record, bytes: a call with an argument of 1024
 _PATIENCE = const(20)  # seconds for the handshake, as elsewhere

@@ -128,14 +128,6 @@ def listed(path):
                 yield words[-1], words[0], int(words[1]) if len(words) > 2 else -1
 
 
-def manifest(version):
-    """{name: hash} of a version, or {} if it has none."""
-    try:
-        return {name: sha for name, sha, _ in listed(folder(version) + "/" + MANIFEST)}
-    except (OSError, ValueError):
-        return {}
-
-
 def make_folders(path):
     """All folders that a file needs."""
     at = path.find("/", 1)

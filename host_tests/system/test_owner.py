@@ -23,6 +23,7 @@ from perun.link import owner as form
 
 IDLE = 3 * 1024  # bytes of heap (x64) that a door costs while nobody is there
 VISIT = 20 * 1024  # and more while the owner is
+UPDATE = 20 * 1024  # and more when he updates it
 
 
 @pytest.fixture
@@ -384,6 +385,8 @@ async def test_what_the_door_costs(home: Callable[[str], None], tmp_path: Path) 
                 used["visit"] = console.status()["heap"]["used"]
                 console._line.call("examine")
                 used["doctor"] = console.status()["heap"]["used"]
+                console._line.call("update", b"about\n")
+                used["update"] = console.status()["heap"]["used"]
 
         for _ in range(3):
             await asyncio.to_thread(visit)
@@ -391,13 +394,15 @@ async def test_what_the_door_costs(home: Callable[[str], None], tmp_path: Path) 
             used.setdefault("after", await one.used())
         assert await one.used() <= used["after"] + 512
     print(
-        "\nheap: door %d, visit %d, doctor %d, stays %d bytes"
+        "\nheap: door %d, visit %d, doctor %d, update %d, stays %d bytes"
         % (
             used["with"] - used["without"],
             used["visit"] - used["after"],
             used["doctor"] - used["visit"],
+            used["update"] - used["doctor"],
             used["after"] - used["with"],
         )
     )
     assert used["with"] - used["without"] <= IDLE
     assert used["visit"] - used["after"] <= VISIT
+    assert used["update"] - used["doctor"] <= UPDATE

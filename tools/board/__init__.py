@@ -7,7 +7,7 @@ port         a serial port, and the REPL behind it
 console      a running device's events and commands
 flash        firmware onto a board; uf2 reads and writes such files, bootdrive is a virtual
              boot loader
-deploy       versions of the software onto a board
+deploy       versions of the software onto a board; air brings them over the network
 provision    configuration and key of a device
 backup       a device as an encrypted file, and back
 doctor       what may be wrong

@@ -13,7 +13,7 @@ from pathlib import Path
 
 # Where execution begins: the device, every application and driver, and what tools run on the REPL.
 ROOTS = (
-    *("main", "config", "identity", "receiver", "ev_station", "ev_car", "pins", "cable"),
+    *("main", "config", "identity", "update", "ev_station", "ev_car", "pins", "cable"),
     *("perun.store.journal", "perun.store.flash", "perun.chain.address"),
 )
 

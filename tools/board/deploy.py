@@ -221,7 +221,7 @@ def deploy(repl: Repl, software: Software, progress: Progress = lambda *_: None)
 def bring(receiver: Receiver, software: Software, progress: Progress) -> Counter[str]:
     """Give the device what it has not got yet; how much of which files went over the line."""
     manifest = software.manifest
-    files = {_MANIFEST: manifest, **software.files}
+    files = {_MANIFEST: manifest, **dict(sorted(software.files.items()))}  # as they are wanted
     order = {name: place for place, name in enumerate(files)}
     sizes = [len(data) for data in files.values()]
     begun: Counter[str] = Counter()

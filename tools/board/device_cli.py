@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +19,7 @@ from board import flash as flashing
 from board import provision as provisioning
 from board.console import Console, Event, Line, Serial
 from board.definitions import Board, BoardError, board, boards
+from board.deploy import Deployed, Software
 from board.output import Output
 from board.port import Repl, find
 
@@ -140,43 +141,67 @@ def _definition(name: str, chip: str, path: Path) -> Board:
 
 def deploy(
     port: Port = None,
+    host: Host = None,
+    device: Device = None,
     folder: Annotated[Path | None, typer.Option(help="Of .mpy files, instead of ours.")] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Also what only an application of yours imports.")
     ] = False,
-    timeout: Annotated[float, typer.Option(help="Seconds that the device has to start.")] = 20,
+    now: Annotated[
+        bool, typer.Option("--now", help="With --host: do not wait for the end of charging.")
+    ] = False,
+    locked: Annotated[
+        bool, typer.Option("--locked", help="With --host: somebody will type the PIN there.")
+    ] = False,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds to start; with --host, six times that, to rest as well.")
+    ] = 20,
     as_json: Json = False,
 ) -> None:
     """Bring the software onto a board: what differs, checked, all of it or nothing.
 
-    A version that does not start is taken back.
+    A version that does not start is taken back. With --host it comes over the network while the
+    device works; it restarts when no payment is in flight, and goes back to what it ran before
+    unless it is reached again.
     """
-    out, place = Output(as_json), find(port)
-    with _board(port, out) as repl:
+    out = Output(as_json)
+
+    def choose(arch: str) -> Software:
+        return deploying.load(folder) if folder else deploying.build(arch, everything)
+
+    if not host:
+        _refuse(device is not None or now or locked, "--device, --now and --locked go with --host")
+        _deploy_over_cable(out, find(port), choose, timeout)
+        return
+    _refuse(port is not None, "either --port or --host")
+    from board import air
+    from board.network import Network
+
+    with _copying(out) as show:
+        done = air.deploy(
+            lambda: Network(host, device), choose, out.say, show, now, locked, 6 * timeout
+        )
+    _show_deployed(out, done)
+    if locked:
+        out.say("it waits for its PIN (board unlock); then, within ten minutes, the same again")
+    elif done.changed:
+        out.say("the device was reached: it keeps this version when a minute has gone well")
+
+
+def _refuse(wrong: bool, text: str) -> None:
+    if wrong:
+        raise BoardError(text)
+
+
+def _deploy_over_cable(
+    out: Output, place: str, choose: Callable[[str], Software], timeout: float
+) -> None:
+    with _board(place, out) as repl:
         identity = repl.identify()
         out.say(f"{identity.machine} with {identity.arch}, {identity.free // 1024} KB free")
-        if folder:
-            software = deploying.load(folder)
-        else:
-            software = deploying.build(identity.arch, everything)
-        with out.progress("copying", sum(map(len, software.files.values()))) as advance:
-            before = 0
-
-            def show(_name: str, done: int, _total: int) -> None:
-                nonlocal before
-                advance(done - before)
-                before = done
-
-            done = deploying.deploy(repl, software, show)
-    out.say(
-        f"version {done.version}: {done.copied} bytes copied, {done.kept} of {done.files} files "
-        "were there",
-        version=done.version,
-        before=done.before,
-        copied=done.copied,
-        kept=done.kept,
-        files=done.files,
-    )
+        with _copying(out) as show:
+            done = deploying.deploy(repl, choose(identity.arch), show)
+    _show_deployed(out, done)
     try:
         _show_start(out, place, timeout)
     except consoles.TakenBack:  # by the board itself, after three tries
@@ -188,6 +213,35 @@ def deploy(
             old = deploying.roll_back(repl)
             repl.restart()
         raise BoardError(f"{error}\nIt was taken back: version {old} runs again") from None
+
+
+@contextmanager
+def _copying(out: Output) -> Iterator[deploying.Progress]:
+    """A progress bar that begins when it is known how long it is."""
+    with ExitStack() as stack:
+        advance: Callable[[int], None] | None = None
+        before = 0
+
+        def show(_name: str, done: int, total: int) -> None:
+            nonlocal advance, before
+            if advance is None:
+                advance = stack.enter_context(out.progress("copying", total))
+            advance(done - before)
+            before = done
+
+        yield show
+
+
+def _show_deployed(out: Output, done: Deployed) -> None:
+    out.say(
+        f"version {done.version}: {done.copied} bytes copied, {done.kept} of {done.files} files "
+        "were there",
+        version=done.version,
+        before=done.before,
+        copied=done.copied,
+        kept=done.kept,
+        files=done.files,
+    )
 
 
 def restart(port: Port = None, as_json: Json = False) -> None:
@@ -243,6 +297,9 @@ def provision(
     control: Annotated[
         str, typer.Option(help="HOST:PORT where the device listens to its owner: you.")
     ] = "",
+    updates: Annotated[
+        bool, typer.Option("--updates", help="With --control: deploy works over the network, too.")
+    ] = False,
     pin: Annotated[bool, typer.Option(help="Ask for a PIN: the key is encrypted by it.")] = False,
     pin_value: Annotated[str, typer.Option(envvar="UPERUN_PIN", hidden=True)] = "",
     as_json: Json = False,
@@ -280,7 +337,7 @@ def provision(
                 wifi=dict([wifi.split(":", 1)]) if wifi else None,
             )
         if control:
-            settings["control"] = _owned(control)
+            settings["control"] = _owned(control) | ({"update": True} if updates else {})
         for one in setting or ():
             provisioning.change(settings, one)
         provisioning.install(repl, settings)

@@ -16,6 +16,8 @@ async def status(device):
         "address": to_checksum(client.account.address),
         "service": bool(guardian and guardian.connected),
         "channels": [_describe(channel) for channel in client.channels.values()],
+        # What wears the flash, without names that would stay in memory (README.md)
+        "store": (type(client.store).__name__,) + client.store.stats(),
     }
     if MICROPYTHON:
         shown["heap"] = {"used": gc.mem_alloc(), "free": gc.mem_free()}

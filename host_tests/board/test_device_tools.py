@@ -278,7 +278,12 @@ def test_a_version_that_does_not_start(new_board: NewBoard, tmp_path: Path) -> N
     assert done.returncode == 1
     assert "MemoryError" in done.stderr and f"version {good} runs again" in done.stderr
     with Console(device.port) as line:
-        assert line.status()["app"] == "ev_station"
+        status = line.status()
+    assert status["app"] == "ev_station"
+    assert status["store"]["kind"] == "file" and status["store"]["rewrites"] == 0
+    with Repl(device.port) as repl:
+        size = repl.ask("import os\nsay(os.stat('/perun.journal')[6])")
+    assert status["store"]["written"] == size
 
 
 def test_the_wrong_board(new_board: NewBoard, tmp_path: Path) -> None:

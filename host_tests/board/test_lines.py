@@ -127,11 +127,17 @@ async def test_a_uart(new_board: NewBoard, tmp_path: Path) -> None:
             await channel.pay(1_000_001)
             await market.until("the service has it", lambda: market.held() == channel.version)
 
-            def ask() -> bool:
+            def ask() -> dict[str, Any]:
                 with Console(one.port) as console:
-                    return bool(console.status()["service"])
+                    return console.status()
 
-            assert await asyncio.to_thread(ask)
+            status = await asyncio.to_thread(ask)
+            assert status["service"]
+            # What has worn the flash is what the chip has counted.
+            counts, channels = one.counts(), one.board.partition("channels")
+            wear = counts["wear"][channels.start // 4096 : channels.end // 4096]
+            assert status["store"]["kind"] == "flash" and status["store"]["erases"] == max(wear)
+            assert 0 < status["store"]["programs"] <= counts["programs"]
             market.guard()
             await market.settle(channel, 1_000_001)
     finally:

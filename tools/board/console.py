@@ -19,6 +19,7 @@ from board.definitions import BoardError
 Event = dict[str, Any]
 
 _PROMPT = b">>> "
+_PAGE = 256  # bytes that flash programs at once
 _LONGEST = 65536  # bytes without an end of line: no console
 _ENDED = (
     "no device runs here: the board is at its REPL (board restart runs it, board deploy installs "
@@ -181,7 +182,7 @@ class Console:
         """How things stand."""
         self.send("")  # what stood half typed in the line is none of ours
         try:
-            return self.ask("status", "status", timeout)
+            return _with_wear(self.ask("status", "status", timeout))
         except NotRunning:
             raise
         except BoardError:
@@ -204,6 +205,18 @@ class Console:
             if event["event"] == "noise" and str(event["text"]).startswith("stopped"):
                 return True
         return False
+
+
+def _with_wear(status: Event) -> Event:
+    """Names for what has worn the flash, which the device only numbers."""
+    match status.get("store"):
+        case ["FlashJournal", int(programmed), int(erases)]:
+            wear = {"kind": "flash", "programs": programmed // _PAGE, "erases": erases}
+        case ["Journal", int(written), int(rewrites)]:
+            wear = {"kind": "file", "written": written, "rewrites": rewrites}
+        case _:
+            return status
+    return {**status, "store": wear}
 
 
 def stop(port: str) -> bool:

@@ -7,13 +7,29 @@ keep the device from being paid.
 """
 
 import asyncio
+import gc
+import sys
 
-from perun.compat import borrowed, const
+from perun.compat import MICROPYTHON, borrowed, const
 
 _HELLO = const(63)  # bytes of the first frame
 _STRANGERS = const(2)  # that are looked at at a time
 _PATIENCE = const(5)  # seconds for the first message
 _LONGEST_PAUSE = const(16)  # seconds
+# Bytes that a visit needs, and a payment beside it: charging comes first.
+_ROOM = 36864 if sys.maxsize >> 32 else 20480
+
+
+def _reason(is_owner, pause):
+    """Why he does not get in: Shutdown(reason), as the compact encoding has it; or None."""
+    if not is_owner:
+        return b"\x92\x02\xa8stranger"
+    if not pause:
+        return b"\x92\x02\xa4busy"
+    if MICROPYTHON:
+        gc.collect()
+        if gc.mem_free() < _ROOM:
+            return b"\x92\x02\xa6memory"
 
 
 def door(settings, console, account, device):
@@ -35,15 +51,15 @@ def door(settings, console, account, device):
                     hello = await asyncio.wait_for(reader.readexactly(_HELLO), _PATIENCE)
                 finally:
                     strangers -= 1
-                if owner in hello and pause:
+                reason = _reason(owner in hello, pause)
+                if not reason:
                     wait, pause = pause, 0
                     visit = borrowed("controlled").serve(
                         device, console, account, owner, reader, writer, hello
                     )
                     await visit
                     pause = 1
-                else:  # Shutdown(reason), as the compact encoding has it
-                    reason = b"\x92\x02\xa4busy" if owner in hello else b"\x92\x02\xa8stranger"
+                else:
                     writer.write(bytes((0, len(reason))) + reason)
                     await writer.drain()
         except Exception as error:  # nobody at the door may end the device, or its charging

@@ -40,9 +40,11 @@ async def serve(device, console, account, owner, reader, writer, hello):
     reader, writer: of his connection; hello: his first frame.
     """
     link = accepted(reader, writer, _LIMIT, "owner")
-    codec = Compact(Contexts())
-    admission = admit(link, codec, Ethereum(), account, owner, os.urandom, hello[2:])
-    sealed = await asyncio.wait_for(admission, _PATIENCE)
+    sealed = await asyncio.wait_for(
+        # Nothing of it shall be kept as long as the visit lasts.
+        admit(link, Compact(Contexts()), Ethereum(), account, owner, os.urandom, hello[2:]),
+        _PATIENCE,
+    )
     visit = _Visit(device, console, sealed)
     console.event("owner connected")
     console.tap = visit.hear

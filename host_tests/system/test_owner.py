@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bench import station
 from board import doctor, network, owner
 from board.console import Console
 from board.definitions import BoardError
@@ -357,7 +358,7 @@ async def test_safe_mode(home: Callable[[str], None], tmp_path: Path) -> None:
         assert found["safe_mode"] and found["address"] == one.address
         facts = await asyncio.to_thread(doctor.by_network, Network(one.door))
         wrong = [finding.what for finding in doctor.judge(facts) if not finding.ok]
-        assert "software" in wrong  # files beside it, no version that was deployed
+        assert wrong == ["store"]
         assert facts.store[0] == found["safe_mode"]
     finally:
         await one.kill()
@@ -406,3 +407,40 @@ async def test_what_the_door_costs(home: Callable[[str], None], tmp_path: Path) 
     assert used["with"] - used["without"] <= IDLE
     assert used["visit"] - used["after"] <= VISIT
     assert used["update"] - used["doctor"] <= UPDATE
+
+
+async def test_charging_comes_first(
+    home: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a heap that is enough for a day of charging and no visit, the owner is turned away."""
+    door = f"127.0.0.1:{free_port()}"
+    said: list[str] = []
+    charge, configuration = station._charge, station.configuration
+
+    def with_door(place: dict[str, Any], port: int) -> dict[str, Any]:
+        listen = {"host": "127.0.0.1", "port": int(door.split(":")[1])}
+        address = to_checksum_address(owner.key().address)
+        return {**configuration(place, port), "control": {"listen": listen, "owner": address}}
+
+    async def with_owner(device: Device, port: int, payments: int) -> int:
+        async def visit() -> None:
+            while True:
+                try:
+                    await status(door, device.address)
+                except BoardError as error:
+                    said.append(str(error))
+                await asyncio.sleep(0.1)
+
+        await device.said("control")
+        visiting = asyncio.create_task(visit())
+        try:
+            return await charge(device, port, payments)
+        finally:
+            visiting.cancel()
+
+    monkeypatch.setattr(station, "configuration", with_door)
+    monkeypatch.setattr(station, "_charge", with_owner)
+    stations = station.Stations(20, lambda _: None)
+    heap = 190 * 1024
+    assert await asyncio.to_thread(stations.run, heap) is not None, stations.failure
+    assert any("too little memory" in text for text in said), said

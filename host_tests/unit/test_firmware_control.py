@@ -13,7 +13,7 @@ from channels import ALICE, BOB
 from console import Console
 from perun.chain.account import Account
 from perun.chain.ethereum import Ethereum
-from perun.link import LinkError, owner, tcp
+from perun.link import LinkError, owner, tcp, visitor
 from perun.wire.compact import Compact, Contexts
 from perun.wire.messages import ROLE_OWNER, Hello, HelloProof, Shutdown
 
@@ -82,7 +82,7 @@ class Place:
         """A Visitor."""
         link = await self.connect()
         sealed, _ = await soon(
-            owner.enter(link, CODEC, CHAIN, account, device.address, os.urandom)
+            visitor.enter(link, CODEC, CHAIN, account, device.address, os.urandom)
         )
         return Visitor(sealed)
 
@@ -183,7 +183,7 @@ async def test_calls():
 
 async def test_refusals_are_messages():
     """The bytes in control.py are what a codec makes of them."""
-    for text in ("busy", "stranger"):
+    for text in ("busy", "stranger", "memory"):
         code = CODEC.encode(Shutdown(text))
         assert bytes((0x92, 2, 0xA0 + len(text))) + text.encode() == code
     assert len(CODEC.encode(Hello(1, ROLE_OWNER, ALICE.address, 0, bytes(32)))) == 61

@@ -8,7 +8,7 @@ import os
 from channels import ALICE, BOB
 from perun.chain.account import Account
 from perun.chain.ethereum import Ethereum
-from perun.link import LinkError, memory, owner
+from perun.link import LinkError, memory, owner, visitor
 from perun.wire.compact import Compact, Contexts
 from perun.wire.messages import ROLE_OWNER, ROLE_PEER, Hello, HelloProof
 from support import Random
@@ -38,7 +38,7 @@ async def admit(link, device=BOB, own=ALICE):
 
 def enter(link, own=ALICE, device=BOB):
     expect = device and device.address
-    return owner.enter(link, CODEC, CHAIN, own, expect, os.urandom)
+    return visitor.enter(link, CODEC, CHAIN, own, expect, os.urandom)
 
 
 class Between:

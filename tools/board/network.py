@@ -10,7 +10,7 @@ from typing import Any
 
 from adoption import encoding, keys, verify
 from eth_utils import is_address, to_canonical_address, to_checksum_address
-from perun.link import LinkClosed, LinkError, owner, tcp
+from perun.link import LinkClosed, LinkError, owner, tcp, visitor
 from perun.wire.compact import Compact, Contexts
 
 from board.definitions import BoardError
@@ -68,7 +68,7 @@ class Network:
                 link = await tcp.connect(self._host, self._port, _LIMIT)
                 device = to_canonical_address(self._device) if self._device else None
                 codec = Compact(Contexts())
-                self._sealed, hello = await owner.enter(
+                self._sealed, hello = await visitor.enter(
                     link, codec, _Chain, own, device, secrets.token_bytes
                 )
                 break
@@ -100,6 +100,10 @@ class Network:
             )
         elif text == "busy":
             text = "busy: somebody else is connected, or strangers crowd at its door; try again"
+        elif text == "memory":
+            text = (
+                "the device has too little memory left to let anybody in; it goes on with its work"
+            )
         elif isinstance(error, LinkClosed):
             text = "it hangs up, as it does when strangers crowd at its door; try again"
         return BoardError(f"{self.name}: {text}")

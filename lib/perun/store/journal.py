@@ -29,11 +29,11 @@ _COMPACT = const(16384)  # a file that is so much longer than twice its values i
 _ENOENT = const(2)
 
 
-def _head(payload, key_length, chain):
+def _head(key, value, chain):
     """The head of a record that follows the checksum `chain`, and the record's checksum."""
-    length = len(payload)
-    chain = chained(payload, length << 8 | key_length, chain)
-    return struct.pack(_HEAD, length, key_length, chain), chain
+    length = len(key) + len(value)
+    chain = binascii.crc32(value, chained(key, length << 8 | len(key), chain))
+    return struct.pack(_HEAD, length, len(key), chain), chain
 
 
 def _open(path):
@@ -45,9 +45,11 @@ def _open(path):
             raise
 
 
-def _write(file, at, data):
+def _write(file, at, *pieces):
+    """Pieces, because a record in one would take memory when a device has least of it."""
     file.seek(at)
-    file.write(data)
+    for piece in pieces:
+        file.write(piece)
     file.flush()  # LittleFS commits; MicroPython on a computer waits for the disk
     if hasattr(os, "fsync"):
         os.fsync(file.fileno())
@@ -112,7 +114,7 @@ class Journal(Store):
             self._compact()
 
     def _records(self):
-        """Every record: its key, the place of its value, key and value."""
+        """Every record: its key, the place of its value, its value."""
         self._mark.seek(0)
         mark = self._mark.read(4)
         file = self._file
@@ -131,13 +133,15 @@ class Journal(Store):
                 behind = 0
             head = file.read(_HEAD_SIZE)
             length, key_length = struct.unpack(">HB", (head + b"\0\0\0")[:3])
-            payload = file.read(min(length, _MAX_PAYLOAD))
-            expected, following = _head(payload, key_length, chain)
-            if head != expected or not 0 < key_length <= length:
+            length = min(length, _MAX_PAYLOAD)
+            key = file.read(min(key_length, length))
+            value = file.read(length - len(key)) if key else b""
+            expected, following = _head(key, value, chain)
+            if head != expected or not key:
                 break
             chain = following
             at += _HEAD_SIZE
-            yield payload[:key_length], (at + key_length, length - key_length), payload
+            yield key, (at + key_length, length - key_length), value
             at += length
             if behind is not None:
                 behind += 1
@@ -166,14 +170,13 @@ class Journal(Store):
     def append(self, key, value):
         if self._end > _COMPACT + 2 * self._living:
             self._compact()
-        payload = key + value
-        head, chain = _head(payload, len(key), self._chain)
-        _write(self._file, self._end, head + payload)
+        head, chain = _head(key, value, self._chain)
+        _write(self._file, self._end, head, key, value)
         _write(self._mark, 0, struct.pack(_CHAIN, chain))
-        at = self._end + _HEAD_SIZE
-        self._note(key, (at + len(key), len(value)))
+        at = self._end + _HEAD_SIZE + len(key)
+        self._note(key, (at, len(value)))
         self._chain = chain
-        self._end = at + len(payload)
+        self._end = at + len(value)
 
     def _compact(self):
         written, compactions = self.stats()
@@ -186,11 +189,12 @@ class Journal(Store):
         with open(temporary, "wb") as file:
             file.write(header)
             chain = binascii.crc32(header)
-            for key, place, payload in records:
+            for key, place, value in records:
                 if self.index.get(key) == place:
-                    head, chain = _head(payload, len(key), chain)
+                    head, chain = _head(key, value, chain)
                     file.write(head)
-                    file.write(payload)
+                    file.write(key)
+                    file.write(value)
             _write(file, file.tell(), b"")
         if self._file:
             self._file.close()

@@ -1,7 +1,7 @@
 """Frames on TCP: where a message begins and ends in a stream. `serial` has those of a line.
 
 A decoder is fed with whatever arrived, in pieces of any size, and yields the bodies of whole
-frames. It keeps one buffer, as long as the longest body that it accepts.
+frames. It keeps what arrived of a body, and nothing between two of them.
 """
 
 from perun.compat import const
@@ -31,17 +31,17 @@ class TcpDecoder:
     """Takes a TCP stream apart. TCP loses nothing, so after a WireError the stream is useless."""
 
     def __init__(self, limit=DEFAULT_LIMIT):
-        self._buffer = memoryview(bytearray(limit))
+        self._limit = limit
         self._head = 0  # bytes of the length that are there
         self._length = 0
-        self._have = 0  # bytes of the body that are there
+        self._body = b""  # what is there of the body
 
     def feed(self, chunk):
         """Generator: the body of every frame that ends in this chunk. Run it to its end."""
         chunk = memoryview(chunk)
         at = 0
         while True:
-            if self._head == _HEAD and not 0 < self._length <= len(self._buffer):
+            if self._head == _HEAD and not 0 < self._length <= self._limit:
                 raise WireError("a frame of %d bytes" % self._length)
             if at == len(chunk):
                 return
@@ -50,11 +50,12 @@ class TcpDecoder:
                 self._head += 1
                 at += 1
                 continue
-            part = min(self._length - self._have, len(chunk) - at)
-            self._buffer[self._have : self._have + part] = chunk[at : at + part]
-            self._have += part
-            at += part
-            if self._have == self._length:
-                body = bytes(self._buffer[: self._length])
-                self._head = self._length = self._have = 0
+            part = chunk[at : at + self._length - len(self._body)]
+            at += len(part)
+            body = self._body + part
+            if len(body) == self._length:
+                self._head = self._length = 0
+                self._body = b""
                 yield body
+            else:
+                self._body = body

@@ -40,12 +40,12 @@ class SerialDecoder:
     """
 
     def __init__(self, limit=DEFAULT_LIMIT):
-        self._buffer = memoryview(bytearray(limit + _CRC))
+        self._limit = limit + _CRC
         self.dropped = 0
         self._begin()
 
     def _begin(self):
-        self._have = 0
+        self._data = bytearray()  # of the frame under way
         self._left = 0  # bytes until the next length of a block
         self._zero = False  # the block stands for a zero unless the data ends with it
         self._bad = False  # too long: wait for the next zero
@@ -68,22 +68,21 @@ class SerialDecoder:
                     self._zero = byte <= _RUN
 
     def _put(self, byte):
-        if self._have == len(self._buffer):
+        if len(self._data) == self._limit:
             self._bad = True
         else:
-            self._buffer[self._have] = byte
-            self._have += 1
+            self._data.append(byte)
 
     def _end(self):
         # What a zero ends: a body, or None. Two zeros in a row are the gap between two frames.
-        size = self._have - _CRC
+        size = len(self._data) - _CRC
         whole = size > 0 and not self._left and not self._bad
-        nothing = not self._have and not self._left and not self._zero
+        nothing = not self._data and not self._left and not self._zero
         body = None
-        if whole and crc32(self._buffer[:size]) == int.from_bytes(
-            self._buffer[size : self._have], "big"
+        if whole and crc32(memoryview(self._data)[:size]) == int.from_bytes(
+            self._data[size:], "big"
         ):
-            body = bytes(self._buffer[:size])
+            body = bytes(self._data[:size])
         elif not nothing:
             self.dropped += 1
         self._begin()

@@ -3,16 +3,19 @@
 A bundle (tools/bundle) is one module. Its members' own names, which only forward to it, are
 nothing that a device loads; their few bytes of flash are "forward_flash_bytes".
 
-Writes build/size.json and prints it as a table:
+Writes build/size.json and prints it as tables:
 
+    flash_by_arch           for each architecture of a board the bytes of .mpy files: "all", and
+                            of these "station", what a charging station loads (its service by TLS,
+                            a car over TCP: loaded.py lets one run), and each group of GROUPS,
+                            what only others load
+    firmware_flash_by_arch  the same for the applications of firmware/, without groups
     mpy_flash_bytes         all modules of lib/perun as .mpy files for x64
     forward_flash_bytes     part of it: the names of modules that are in a bundle
     ram_loaded_bytes        heap taken once every module is imported, needed or not
-    ram_client_bytes        heap taken by `import perun.client` and what it pulls in
+    ram_station_bytes       heap taken by what a station loads and keeps
     ram_built_in_bytes      part of both: the VM's own modules, asyncio above all
-    flash_by_arch           the same flash for each architecture of a board
-    firmware_flash_bytes    the applications of firmware/, for x64
-    modules                 name -> {"flash", "ram", "lines"}
+    modules                 name -> {"flash", "ram", "lines", "group"}
 
 The RAM is what gc.mem_alloc() says inside the real VM around each import, without
 the imports inside it, so that every module is charged for its own code only. The
@@ -28,10 +31,12 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from bench import loaded
 from bundle.plan import BUNDLES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,6 +47,33 @@ TOOLS = ROOT / "build" / "venv" / "bin"
 # x64: the unix port. Boards: RP2040, RP2350, ESP32 (S2, S3), ESP32-C3 and -C6.
 ARCHITECTURES = ("x64", "armv6m", "armv7emsp", "xtensawin", "rv32imc")
 BUILT_IN = "(built-in)"
+STATION = "station"
+FORWARD = "names of what is in a bundle"
+_NATIVE = ("_viper", "_viper64", "_thumb", "_umaal")  # each architecture has its own
+# Who loads what a station does not: the first group that names a module, or a package above it.
+GROUPS = {
+    "service on a serial line": ("perun.link.serial", "perun.link.tty", "perun.wire.serial"),
+    "who opens a channel": ("perun.client.proposing",),
+    "channels on a partition": ("perun.store.flash", "perun.store.delta"),
+    "safe mode": ("perun.store.salvage", "perun.store.salvage_flash"),
+    "go-perun nodes": (
+        *("perun.client.bridge", "perun.client.direct", "perun.client.foreign"),
+        *("perun.channel.foreign", "perun.link.go_perun", "perun.wire.bridge_messages"),
+        *("perun.wire.compact_bridge", "perun.wire.protobuf", "perun.wire.protobuf_asset"),
+        "perun.wire.protobuf_fields",
+    ),
+    "go-perun nodes, gen1": ("perun.wire.protobuf_gen1",),
+    "go-perun nodes, gen2": ("perun.wire.protobuf_gen2",),
+    "sub-channels": (
+        *("perun.wire.subchannel_messages", "perun.wire.compact_subchannel"),
+        "perun.wire.protobuf_subchannel",
+    ),
+    "chips without native code": (
+        *("perun.crypto._keccak_portable", "perun.crypto._secp256k1_bigint"),
+        "perun.crypto._secp256k1_constants",
+    ),
+    "computers and tests": ("perun.link.io_cpython", "perun.link.memory", "perun.store.memory"),
+}
 
 # Runs in the VM: imports the modules named by its arguments and prints what each one that
 # was loaded left on the heap. It takes the place of __import__ to see imports in imports.
@@ -87,9 +119,9 @@ for name in weights:
 """
 
 
-def module_name(source: Path) -> str:
-    """`perun.model` for perun/model/__init__.py of the device's build."""
-    name = ".".join(source.relative_to(DEVICE).with_suffix("").parts)
+def module_name(path: Path, root: Path) -> str:
+    """`perun.model` for perun/model/__init__.py below its root."""
+    name = ".".join(path.relative_to(root).with_suffix("").parts)
     return name.removesuffix(".__init__")
 
 
@@ -109,48 +141,90 @@ def ram(*names: str) -> dict[str, int]:
     return {name: int(taken) for name, taken in map(str.split, done.stdout.splitlines())}
 
 
-def flash(arch: str) -> int:
-    """The bytes of all modules of lib/perun compiled for one architecture."""
+def group(name: str, station: frozenset[str]) -> str:
+    """Who loads a module. station: what a station on x64 loads."""
+    if name in station or name.endswith(_NATIVE):
+        return STATION
+    for title, members in GROUPS.items():
+        if name in members:
+            return title
+    if is_forward(name):
+        return FORWARD
+    raise ValueError(f"nobody loads {name}: say in GROUPS of {__file__} who does")
+
+
+def is_forward(name: str) -> bool:
+    """Whether it only stands for a member of a bundle."""
+    members = (one for bundle in BUNDLES for one in BUNDLES[bundle] if one != bundle)
+    return name.endswith("._names") or name in members
+
+
+def compiled(arch: str) -> dict[str, int]:
+    """The bytes of each module for an architecture."""
     # A make that called us must not tell this one what to do.
     env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     subprocess.run(["make", "-s", "mpy", f"ARCH={arch}"], cwd=ROOT, env=env, check=True)
-    return sum(path.stat().st_size for path in (MPY.parent / arch / "perun").rglob("*.mpy"))
+    folder = MPY.parent / arch
+    return {module_name(path, folder): path.stat().st_size for path in folder.rglob("*.mpy")}
 
 
-def measure() -> dict[str, object]:
+def by_group(sizes: dict[str, int], station: frozenset[str]) -> dict[str, Any]:
+    """{"all", "station", "groups"} of the bytes of modules."""
+    sums = dict.fromkeys((STATION, *GROUPS, FORWARD), 0)
+    for name, size in sizes.items():
+        sums[group(name, station)] += size
+    return {"all": sum(sums.values()), STATION: sums.pop(STATION), "groups": sums}
+
+
+def measure() -> dict[str, Any]:
     """Everything that build/size.json holds."""
-    sources = {module_name(path): path for path in (DEVICE / "perun").rglob("*.py")}
-    bundled = {member for bundle in BUNDLES for member in BUNDLES[bundle] if member != bundle}
-    names = {name for name in sources if name in bundled or name.endswith("._names")}
-    forward = sum(mpy_file(sources[name], DEVICE).stat().st_size for name in names)
-    here = sorted(name for name in sources if name not in names)
-    client, taken = ram("perun.client"), ram(*here)
+    loads = loaded.measure()
     with ThreadPoolExecutor() as pool:
-        by_arch = dict(zip(ARCHITECTURES, pool.map(flash, ARCHITECTURES), strict=True))
+        sizes = dict(zip(ARCHITECTURES, pool.map(compiled, ARCHITECTURES), strict=True))
+    engine = {
+        arch: {name: size for name, size in found.items() if _is_ours(name)}
+        for arch, found in sizes.items()
+    }
+    by_arch = {arch: by_group(engine[arch], loads.ever) for arch in ARCHITECTURES}
+    here = engine[ARCHITECTURES[0]]
+    sources = {module_name(path, DEVICE): path for path in (DEVICE / "perun").rglob("*.py")}
+    names = sorted(name for name in here if not is_forward(name))
+    taken, kept = ram(*names), ram(*sorted(filter(_is_ours, loads.stay)))
     modules = {
         name: {
-            "flash": mpy_file(sources[name], DEVICE).stat().st_size,
+            "flash": here[name],
             "ram": taken[name],
             "lines": len(sources[name].read_text().splitlines()),
+            "group": group(name, loads.ever),
         }
-        for name in here
+        for name in names
     }
-    applications = [mpy_file(path, FIRMWARE) for path in FIRMWARE.glob("*.py")]
     return {
-        "mpy_flash_bytes": sum(module["flash"] for module in modules.values()) + forward,
-        "forward_flash_bytes": forward,
+        "mpy_flash_bytes": sum(here.values()),
+        "forward_flash_bytes": by_arch[ARCHITECTURES[0]]["groups"][FORWARD],
         "ram_loaded_bytes": sum(taken.values()),
-        "ram_client_bytes": sum(client.values()),
+        "ram_station_bytes": sum(kept.values()),
         "ram_built_in_bytes": taken[BUILT_IN],
         "flash_by_arch": by_arch,
-        "firmware_flash_bytes": sum(mpy.stat().st_size for mpy in applications if mpy.exists()),
+        "firmware_flash_by_arch": {
+            arch: _firmware(sizes[arch], loads.ever) for arch in ARCHITECTURES
+        },
         "modules": modules,
     }
 
 
-def mpy_file(source: Path, root: Path) -> Path:
-    """The compiled file of a source below root."""
-    return MPY / source.relative_to(root).with_suffix(".mpy")
+def _is_ours(name: str) -> bool:
+    """Whether it is a module of lib/."""
+    return name.split(".", maxsplit=1)[0] == "perun"
+
+
+def _firmware(sizes: dict[str, int], station: frozenset[str]) -> dict[str, int]:
+    """{"all", "station"} of the bytes of the applications of firmware/."""
+    names = [path.stem for path in FIRMWARE.glob("*.py") if path.stem in sizes]
+    return {
+        "all": sum(sizes[name] for name in names),
+        STATION: sum(sizes[name] for name in names if name in station),
+    }
 
 
 def bytes_of(mpy: Path) -> int:
@@ -158,26 +232,35 @@ def bytes_of(mpy: Path) -> int:
     return mpy.stat().st_size if mpy.exists() else 0
 
 
-def show(sizes: dict[str, object]) -> None:
+def show(sizes: dict[str, Any]) -> None:
     """Print the measurements."""
     table = Table("module", title="lib/perun on the x64 VM, in bytes", title_justify="left")
     for column in ("lines", "flash", "RAM"):
         table.add_column(column, justify="right")
+    table.add_column("who loads it")
     modules = sizes["modules"]
-    assert isinstance(modules, dict)
     for name, module in modules.items():
-        table.add_row(name, str(module["lines"]), str(module["flash"]), str(module["ram"]))
+        numbers = (str(module[what]) for what in ("lines", "flash", "ram"))
+        table.add_row(name, *numbers, module["group"])
+    table.add_row(FORWARD, "", str(sizes["forward_flash_bytes"]), "")
     table.add_row(BUILT_IN, "", "", str(sizes["ram_built_in_bytes"]), end_section=True)
     lines = sum(module["lines"] for module in modules.values())
     table.add_row("all", str(lines), str(sizes["mpy_flash_bytes"]), str(sizes["ram_loaded_bytes"]))
     console = Console()
     console.print(table)
-    by_arch = sizes["flash_by_arch"]
-    assert isinstance(by_arch, dict)
-    flash_text = ", ".join(f"{arch} {size}" for arch, size in by_arch.items())
-    console.print(f"RAM after import perun.client: {sizes['ram_client_bytes']}")
-    console.print(f"flash by architecture: {flash_text}")
-    console.print(f"flash of firmware/: {sizes['firmware_flash_bytes']}")
+    console.print(f"RAM of what a station loads and keeps: {sizes['ram_station_bytes']}")
+    table = Table("flash", title="bytes of .mpy files", title_justify="left")
+    for arch in ARCHITECTURES:
+        table.add_column(arch, justify="right")
+    by_arch, firmware = sizes["flash_by_arch"], sizes["firmware_flash_by_arch"]
+    table.add_row(STATION, *(str(by_arch[arch][STATION]) for arch in ARCHITECTURES))
+    for title in (*GROUPS, FORWARD):
+        table.add_row(title, *(str(by_arch[arch]["groups"][title]) for arch in ARCHITECTURES))
+    table.add_row("all of lib", *(str(by_arch[arch]["all"]) for arch in ARCHITECTURES))
+    for title in (STATION, "all"):
+        row = (str(firmware[arch][title]) for arch in ARCHITECTURES)
+        table.add_row(f"firmware, {title}", *row)
+    console.print(table)
 
 
 def main() -> None:

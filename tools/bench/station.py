@@ -46,6 +46,7 @@ _TIMEOUT = 30  # seconds for one run
 _SERVICE_BAUD = 115200
 
 Progress = Callable[[str], None]
+Work = Coroutine[Any, Any, int]
 
 
 def measure(progress: Progress, payments: int = PAYMENTS) -> dict[str, int]:
@@ -102,11 +103,11 @@ class Stations:
 async def _day(folder: Path, heap: int, payments: int, tls: bool) -> tuple[str, int]:
     """(failure or "", living bytes) of one run."""
     async with AsyncExitStack() as stack:
-        serving = _by_tls(folder) if tls else by_line()
+        serving = by_tls(folder) if tls else by_line()
         service, place = await stack.enter_async_context(serving)
         port = free_port()
         station = Device("station", folder, configuration(place, port), str(heap))
-        works = partial(_charge, station, port, payments)
+        works = partial(charge, station, port, payments)
         return await spend(station, service, works, _TIMEOUT + payments / 2)
 
 
@@ -125,7 +126,7 @@ async def by_line() -> AsyncIterator[tuple[Any, dict[str, Any]]]:
 
 
 @asynccontextmanager
-async def _by_tls(folder: Path) -> AsyncIterator[tuple[Any, dict[str, Any]]]:
+async def by_tls(folder: Path) -> AsyncIterator[tuple[Any, dict[str, Any]]]:
     """The same for a TLS port."""
     own = certificate.load(folder / "certificate.pem", create=True)
     links: asyncio.Queue[Link] = asyncio.Queue()
@@ -151,7 +152,7 @@ async def _by_tls(folder: Path) -> AsyncIterator[tuple[Any, dict[str, Any]]]:
 
 
 async def spend(
-    station: Device, serve: Any, cars: Callable[[], Coroutine[Any, Any, int]], seconds: float
+    station: Device, serve: Any, cars: Callable[[], Work], seconds: float
 ) -> tuple[str, int]:
     """(failure or "", what `cars` gives) of a station's day, with its service and its cars."""
     no_memory: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -183,7 +184,7 @@ def _is_memory(text: str) -> bool:
     return "MemoryError" in text or "memory allocation failed" in text
 
 
-async def _charge(station: Device, port: int, payments: int) -> int:
+async def charge(station: Device, port: int, payments: int) -> int:
     """Open a channel with the station, pay, close. Returns the station's living bytes."""
     await station.said("listening")
     async with car(conversation.PAYER, port) as channel:

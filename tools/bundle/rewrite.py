@@ -136,6 +136,7 @@ class Rewriter(ast.NodeTransformer):
         if node.module not in self._world.modules:
             return [node]
         found: dict[str, list[ast.alias]] = {}
+        modules = []
         for alias in node.names:
             local = alias.asname or alias.name
             if node.module == "perun.compat" and alias.name in ("const", *self._world.known):
@@ -145,14 +146,13 @@ class Rewriter(ast.NodeTransformer):
                 continue
             home = self._world.home(meaning.module)
             if isinstance(meaning, Reference):
-                home, _, name = home.rpartition(".")
+                # Not from its package, which would have to look for it (build.py).
+                modules.append(ast.Import([ast.alias(home, local)]))
             else:
                 name = self._world.final_name(*meaning)
-            found.setdefault(home, []).append(alias_of(name, local))
-        return [
-            ast.copy_location(ast.ImportFrom(module, names, 0), node)
-            for module, names in found.items()
-        ]
+                found.setdefault(home, []).append(alias_of(name, local))
+        names = (ast.ImportFrom(module, names, 0) for module, names in found.items())
+        return [ast.copy_location(one, node) for one in (*modules, *names)]
 
     def visit_If(self, node: ast.If) -> ast.If:
         """A branch without its imports may be empty."""

@@ -111,7 +111,12 @@ def _is_private(name: str) -> bool:
 
 def _is_own_import(node: ast.AST) -> bool:
     """Whether this imports from a package of ours: nobody looks for that here."""
-    return isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "perun"
+    match node:
+        case ast.ImportFrom(module=str(name)):
+            return name.split(".")[0] == "perun"
+        case ast.Import(names=[ast.alias(name=name, asname=str())]):
+            return name.split(".")[0] == "perun"
+    return False
 
 
 def _names(node: ast.AST) -> Iterator[str]:

@@ -30,11 +30,17 @@ class Device:
     """
 
     def __init__(
-        self, name: str, directory: Path, config: dict[str, Any], heap: str = HEAP
+        self,
+        name: str,
+        directory: Path,
+        config: dict[str, Any],
+        heap: str = HEAP,
+        program: str = "main",
     ) -> None:
         self.name = name
         self.directory = directory
         self.heap = heap
+        self._program = program  # a module that runs `main`
         self.address = ""
         self.status: Event = {}
         self.events: list[Event] = []
@@ -63,7 +69,7 @@ class Device:
         """Switch the device on; returns when it runs. Raises Died."""
         self.status = {}
         self._process = await processes.spawn(
-            [str(MICROPYTHON), "-X", f"heapsize={self.heap}", "-m", "main"],
+            [str(MICROPYTHON), "-X", f"heapsize={self.heap}", "-m", self._program],
             self._log,
             self.directory,
             # The frozen modules (asyncio) come last; nothing of the user's home is seen.

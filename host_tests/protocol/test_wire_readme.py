@@ -25,20 +25,20 @@ def test_messages():
     described = {int(number): (name, fields) for number, name, fields in rows("type")}
     actual = {}
     for table in TABLES:
-        for number, (message, _, fields) in table.MESSAGES.items():
+        for number, (message, *fields) in table.MESSAGES.items():
             pairs = zip(message._fields, fields, strict=True)
             actual[number] = (message.__name__, ", ".join(f"{n}: {kind}" for n, kind in pairs))
     assert described == actual
 
 
 def test_the_samples_have_every_message():
-    known = {message for table in TABLES for message, _, _ in table.MESSAGES.values()}
+    known = {message for table in TABLES for message, *_ in table.MESSAGES.values()}
     assert {type(message) for message in wire_samples.PERUN + wire_samples.OURS} == known
 
 
 def test_kinds():
     described = {name for cells in rows("kind") for name in cells[0].split(", ")}
-    used = {kind for table in TABLES for _, _, kinds in table.MESSAGES.values() for kind in kinds}
+    used = {kind for table in TABLES for _, *kinds in table.MESSAGES.values() for kind in kinds}
     assert used <= described
     known = {name for table in (*TABLES, kinds) for name in table.KINDS}
     assert described <= known

@@ -1,4 +1,4 @@
-"""The names of a module in the order that makes it small.
+"""The names of a module in the order that makes it small, and no more constants than it needs.
 
 MicroPython numbers the names of a module in the order in which its compiler meets them, and its
 bytecode has one byte for the first 128, two for the others. So those that functions use most come
@@ -8,6 +8,9 @@ A text is a name if it has at most ten characters or is a name already, else an 
 for each time that it stands there; in a tuple of constants it is an object unless the module has
 it as a name. So texts that look like names, of fields and keys mostly, follow; not in a module
 that is borrowed, for names stay for ever.
+
+A tuple of constants stays as long as its module. The fields of a namedtuple are needed once: as a
+list they are built, and forgotten.
 """
 
 from __future__ import annotations
@@ -28,6 +31,12 @@ def names_first(body: list[ast.stmt], stays: bool) -> list[ast.stmt]:
     """The statements of a module that stays in memory, or does not, with one in front that does
     nothing but name the names."""
     tree = ast.Module(body, [])
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(
+                func=ast.Name("namedtuple"), args=[_, ast.Tuple(elts=[_, *_] as fields)]
+            ):
+                node.args[1] = ast.List(fields, ast.Load())
     operands = Counter(_operands(tree))
     names = [name for name, _ in operands.most_common(_ONE_BYTE)]
     if len(operands) <= _ONE_BYTE:

@@ -26,27 +26,24 @@ _Record = namedtuple(
 
 _FORMATS = (1, 2)  # what may stand in front: a Channel's, a ForeignChannel's
 
-compact.KINDS["whole_update"] = ("record", ChannelUpdate, None, ("state", "u16", "sig"))
+compact.KINDS["whole_update"] = ("record", ChannelUpdate, "state", "u16", "sig")
 compact.KINDS["some_update"] = ("optional", "whole_update", None)
 compact.KINDS["two_updates"] = ("list", "whole_update", 2, 2)
 compact.KINDS["some_evidence"] = ("optional", "two_updates", None)
 compact.KINDS["channel"] = (
     "record",
     _Record,
-    None,
-    (
-        "u8",
-        "params",
-        "u8",
-        "rows",
-        "u8",
-        "state",
-        "some_sigs",
-        "some_update",
-        "u64",
-        "some_update",
-        "some_evidence",
-    ),
+    "u8",
+    "params",
+    "u8",
+    "rows",
+    "u8",
+    "state",
+    "some_sigs",
+    "some_update",
+    "u64",
+    "some_update",
+    "some_evidence",
 )
 
 

@@ -2,8 +2,8 @@
 
 Both ends of a link know its channels, so a message names one by a handle, the first four bytes of
 its id, and leaves out what never changes in it. README.md has the format. The tables below are
-the whole of it: a message or record is its class, a check of the finished tuple (or None), and a
-kind per field. Encoder and decoder walk the same tables.
+the whole of it: a message or record is its class and a kind per field; CHECKS has what is checked
+of the finished tuple. Encoder and decoder walk the same tables.
 """
 
 from perun.compat import const
@@ -26,54 +26,66 @@ _LAST_BRIDGE = const(62)
 # Kinds beyond those of `perun.wire.kinds`.
 # key: names a channel by its handle or its id
 # list: kind of an item, least and greatest count
-# record: class, check or None, kinds
+# record: class, kinds
 # optional: kind, the value that nil stands for
 # known_state: a State without what the context of its channel has
 KINDS = {
     "key": ("key",),
-    "asset": ("record", Asset, kinds.check_asset, ("amount", "holder", "u32")),
+    "asset": ("record", Asset, "amount", "holder", "u32"),
     "assets": ("list", "asset", 1, MAX_ASSETS),
     "row": ("list", "amount", PARTICIPANTS, PARTICIPANTS),
     "rows": ("list", "row", 1, MAX_ASSETS),
     "amounts": ("list", "amount", 0, MAX_ASSETS),
     "index_map": ("list", "u16", 0, PARTICIPANTS),
-    "sub_alloc": ("record", SubAlloc, None, ("id", "amounts", "index_map")),
+    "sub_alloc": ("record", SubAlloc, "id", "amounts", "index_map"),
     "locked": ("list", "sub_alloc", 0, MAX_LOCKED),
-    "allocation": ("record", Allocation, kinds.check_allocation, ("assets", "rows", "locked")),
+    "allocation": ("record", Allocation, "assets", "rows", "locked"),
     "peers": ("list", "wire_address", PARTICIPANTS, PARTICIPANTS),
     "parts": ("list", "address", PARTICIPANTS, PARTICIPANTS),
-    "params": ("record", Params, None, ("u64", "amount", "parts", "app", "flag", "flag")),
-    "state": (
-        "record",
-        State,
-        kinds.check_state,
-        ("id", "u64", "app", "allocation", "data", "flag"),
-    ),
+    "params": ("record", Params, "u64", "amount", "parts", "app", "flag", "flag"),
+    "state": ("record", State, "id", "u64", "app", "allocation", "data", "flag"),
     "known_state": ("known_state",),
     "sigs": ("list", "sig", PARTICIPANTS, PARTICIPANTS),
     "some_sig": ("optional", "sig", None),
     "some_sigs": ("list", "some_sig", PARTICIPANTS, PARTICIPANTS),
-    "transaction": ("record", Transaction, None, ("known_state", "some_sigs")),
+    "transaction": ("record", Transaction, "known_state", "some_sigs"),
     "some_transaction": ("optional", "transaction", None),
 }
 
-_PROPOSAL = ("id", "u64", "id", "app", "data", "allocation", "rows", "aux", "address", "peers")
-
 # By type number; up to 16 these are go-perun's own.
 MESSAGES = {
-    0: (messages.Ping, None, ("time",)),
-    1: (messages.Pong, None, ("time",)),
-    2: (messages.Shutdown, None, ("text",)),
-    3: (messages.AuthResponse, None, ("proof",)),
-    4: (messages.LedgerChannelProposal, kinds.check_proposal, _PROPOSAL),
-    5: (messages.LedgerChannelProposalAcc, None, ("id", "id", "address")),
-    10: (messages.ChannelProposalRej, None, ("id", "text")),
-    11: (messages.ChannelUpdate, None, ("known_state", "u16", "sig")),
-    14: (messages.ChannelUpdateAcc, None, ("key", "u64", "sig")),
-    15: (messages.ChannelUpdateRej, None, ("key", "u64", "text")),
-    16: (messages.ChannelSync, None, ("u8", "some_transaction")),
-    32: (messages.Hello, None, ("u8", "u8", "address", "amount", "id")),
-    33: (messages.HelloProof, None, ("sig",)),
+    0: (messages.Ping, "time"),
+    1: (messages.Pong, "time"),
+    2: (messages.Shutdown, "text"),
+    3: (messages.AuthResponse, "proof"),
+    4: (
+        messages.LedgerChannelProposal,
+        "id",
+        "u64",
+        "id",
+        "app",
+        "data",
+        "allocation",
+        "rows",
+        "aux",
+        "address",
+        "peers",
+    ),
+    5: (messages.LedgerChannelProposalAcc, "id", "id", "address"),
+    10: (messages.ChannelProposalRej, "id", "text"),
+    11: (messages.ChannelUpdate, "known_state", "u16", "sig"),
+    14: (messages.ChannelUpdateAcc, "key", "u64", "sig"),
+    15: (messages.ChannelUpdateRej, "key", "u64", "text"),
+    16: (messages.ChannelSync, "u8", "some_transaction"),
+    32: (messages.Hello, "u8", "u8", "address", "amount", "id"),
+    33: (messages.HelloProof, "sig"),
+}
+
+CHECKS = {
+    Asset: kinds.check_asset,
+    Allocation: kinds.check_allocation,
+    State: kinds.check_state,
+    messages.LedgerChannelProposal: kinds.check_proposal,
 }
 
 
@@ -131,14 +143,11 @@ class Compact:
     def encode(self, message):
         """The body of the frame for this message, or WireError."""
         number = _number(type(message))
-        _, check, fields = MESSAGES[number]
+        fields = MESSAGES[number][1:]
         encoder = _Encoder(self._contexts)
         encoder.array(len(fields) + 1)
         encoder.integer(number)
-        for kind, value in zip(fields, message):
-            encoder.put(kind, value)
-        if check:
-            check(message)
+        encoder.put_fields(fields, message)
         if len(encoder.out) > kinds.MAX_BODY:
             raise WireError("the message is too long")
         return bytes(encoder.out)
@@ -152,13 +161,11 @@ class Compact:
             _extend(number)
             if number not in MESSAGES:
                 raise WireError("unknown message type %d" % number)
-        cls, check, fields = MESSAGES[number]
-        if count != len(fields) + 1:
-            raise WireError("%d fields where %d are expected" % (count - 1, len(fields)))
-        message = cls(*[decoder.get(kind) for kind in fields])
+        spec = MESSAGES[number]
+        if count != len(spec):
+            raise WireError("%d fields where %d are expected" % (count - 1, len(spec) - 1))
+        message = decoder.get_fields(spec[0], spec[1:])
         decoder.end()
-        if check:
-            check(message)
         return message
 
 
@@ -197,6 +204,7 @@ def _extend(number):
         elif _FIRST_SUBCHANNEL <= number <= _LAST_SUBCHANNEL:
             from perun.wire import compact_subchannel
 
+            CHECKS.update(compact_subchannel.CHECKS)
             _add(compact_subchannel.KINDS, compact_subchannel.MESSAGES)
         elif _FIRST_BRIDGE <= number <= _LAST_BRIDGE:
             from perun.wire import compact_bridge
@@ -245,6 +253,14 @@ class _Encoder(Writer):
         else:
             self._put_many(spec, value)
 
+    def put_fields(self, fields, value):
+        """A kind per field of this tuple, which is checked as a whole as well."""
+        for kind, item in zip(fields, value):
+            self.put(kind, item)
+        check = CHECKS.get(type(value))
+        if check:
+            check(value)
+
     def _put_many(self, spec, value):
         op = spec[0]
         if op == "list":
@@ -253,11 +269,8 @@ class _Encoder(Writer):
                 self.put(spec[1], item)
         elif op == "record":
             kinds.check_type(value, spec[1])
-            self.array(len(spec[3]))
-            for kind, item in zip(spec[3], value):
-                self.put(kind, item)
-            if spec[2]:
-                spec[2](value)
+            self.array(len(spec) - 2)
+            self.put_fields(spec[2:], value)
         elif op == "watched_state":  # in full after params, by its handle after none
             self.put("known_state" if self._missing else "state", value)
         else:
@@ -313,14 +326,19 @@ class _Decoder(Reader):
         if op == "list":
             return tuple([self.get(spec[1]) for _ in range(self.array(spec[2], spec[3]))])
         if op == "record":
-            self.array(len(spec[3]), len(spec[3]))
-            value = spec[1](*[self.get(kind) for kind in spec[3]])
-            if spec[2]:
-                spec[2](value)
-            return value
+            self.array(len(spec) - 2, len(spec) - 2)
+            return self.get_fields(spec[1], spec[2:])
         if op == "watched_state" and not self._missing:
             return self.get("state")
         return self._get_known()
+
+    def get_fields(self, cls, fields):
+        """A tuple of this class, checked as a whole as well."""
+        value = cls(*[self.get(kind) for kind in fields])
+        check = CHECKS.get(cls)
+        if check:
+            check(value)
+        return value
 
     def _find(self, key):
         if len(key) not in (_HANDLE, _ID):

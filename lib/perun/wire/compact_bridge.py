@@ -5,7 +5,7 @@ from perun.wire import bridge_messages as bridge
 KINDS = {}
 
 MESSAGES = {
-    60: (bridge.Attach, None, ("u32", "text")),
-    61: (bridge.PeerState, None, ("text", "flag", "text")),
-    62: (bridge.Relay, None, ("text", "data")),
+    60: (bridge.Attach, "u32", "text"),
+    61: (bridge.PeerState, "text", "flag", "text"),
+    62: (bridge.Relay, "text", "data"),
 }

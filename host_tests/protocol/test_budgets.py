@@ -18,7 +18,7 @@ HEAP = 176 * 1024  # of a station with its service by TLS or a serial line, a ca
 CHANNEL = 16 * 1024  # for each further channel, its car and its link
 GROWTH = 4096  # bytes more in use after many payments: what may be under way when it is asked
 FLASH = 90 * 1024  # .mpy files of the engine that it loads, on any architecture
-RAM = 112 * 1024  # heap of the x64 VM with these, asyncio included
+RAM = 108 * 1024  # heap of the x64 VM with these, asyncio included
 BOOT = 3  # seconds
 PAYMENTS = int(os.environ.get("GROWTH_PAYMENTS", "150"))
 

@@ -29,6 +29,11 @@ def test_a_station_fits(tls: bool) -> None:
     assert stations.run(HEAP) is not None, stations.failure
 
 
+def test_a_station_that_comes_back_fits() -> None:
+    stations = station.Stations(20, lambda _: None, again=True)
+    assert stations.run(HEAP) is not None, stations.failure
+
+
 def test_a_further_channel_fits() -> None:
     assert 0 < channels.measure()["further_channel_bytes"] <= CHANNEL
 

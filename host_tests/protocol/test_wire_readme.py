@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import wire_samples
-from perun.wire import compact, compact_service, compact_subchannel, kinds
+from perun.wire import compact, compact_bridge, compact_service, compact_subchannel, kinds
 
 README = Path(compact.__file__).with_name("README.md")
 
@@ -18,7 +18,7 @@ def rows(title):
         yield [cell.strip() for cell in line.strip("|").split("|")]
 
 
-TABLES = (compact, compact_service, compact_subchannel)
+TABLES = (compact, compact_service, compact_subchannel, compact_bridge)
 
 
 def test_messages():

@@ -49,6 +49,7 @@ ARCHITECTURES = ("x64", "armv6m", "armv7emsp", "xtensawin", "rv32imc")
 BUILT_IN = "(built-in)"
 STATION = "station"
 FORWARD = "names of what is in a bundle"
+_TEXTS = "_texts"  # the texts of errors, which every day brings
 _NATIVE = ("_viper", "_viper64", "_thumb", "_umaal")  # each architecture has its own
 # Who loads what a station does not: the first group that names a module, or a package above it.
 GROUPS = {
@@ -143,7 +144,7 @@ def ram(*names: str) -> dict[str, int]:
 
 def group(name: str, station: frozenset[str]) -> str:
     """Who loads a module. station: what a station on x64 loads."""
-    if name in station or name.endswith(_NATIVE):
+    if name in station or name.endswith((*_NATIVE, _TEXTS)):
         return STATION
     for title, members in GROUPS.items():
         if name in members:

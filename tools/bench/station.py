@@ -12,7 +12,7 @@ import asyncio
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,12 +65,16 @@ def measure(progress: Progress, payments: int = PAYMENTS) -> dict[str, int]:
 
 class Stations:
     """Runs of the station, each with a folder and a key of its own. tls: its link to the service
-    is TLS, else a serial line."""
+    is TLS, else a serial line. again: with TLS, the power is cut half-way, and the station comes
+    back with its channel."""
 
-    def __init__(self, payments: int, progress: Progress, tls: bool = True) -> None:
+    def __init__(
+        self, payments: int, progress: Progress, tls: bool = True, again: bool = False
+    ) -> None:
         self._payments = payments
         self._progress = progress
         self._tls = tls
+        self._again = again
         self.failure = ""  # why the last run failed
 
     def smallest(self) -> int:
@@ -92,7 +96,7 @@ class Stations:
         for _ in range(2):
             self._progress(f"a station with {heap // 1024} KB of heap")
             with tempfile.TemporaryDirectory() as folder:
-                day = _day(Path(folder), heap, self._payments, self._tls)
+                day = _day(Path(folder), heap, self._payments, self._tls, self._again)
                 self.failure, live = asyncio.run(day)
             # What fails for another reason than memory, a busy machine say, has a second try.
             if not self.failure or _is_memory(self.failure):
@@ -100,14 +104,14 @@ class Stations:
         return None if self.failure else live
 
 
-async def _day(folder: Path, heap: int, payments: int, tls: bool) -> tuple[str, int]:
+async def _day(folder: Path, heap: int, payments: int, tls: bool, again: bool) -> tuple[str, int]:
     """(failure or "", living bytes) of one run."""
     async with AsyncExitStack() as stack:
         serving = by_tls(folder) if tls else by_line()
         service, place = await stack.enter_async_context(serving)
         port = free_port()
         station = Device("station", folder, configuration(place, port), str(heap))
-        works = partial(charge, station, port, payments)
+        works = partial(charge, station, port, payments, again)
         return await spend(station, service, works, _TIMEOUT + payments / 2)
 
 
@@ -138,7 +142,9 @@ async def by_tls(folder: Path) -> AsyncIterator[tuple[Any, dict[str, Any]]]:
         links.put_nowait(link)
 
     async def serve() -> None:
-        await Service().run(await links.get())
+        while True:  # a station that comes back has a new link
+            with suppress(LinkError):
+                await Service().run(await links.get())
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=own.context())
     port = server.sockets[0].getsockname()[1]
@@ -184,11 +190,15 @@ def _is_memory(text: str) -> bool:
     return "MemoryError" in text or "memory allocation failed" in text
 
 
-async def charge(station: Device, port: int, payments: int) -> int:
+async def charge(station: Device, port: int, payments: int, again: bool = False) -> int:
     """Open a channel with the station, pay, close. Returns the station's living bytes."""
     await station.said("listening")
     async with car(conversation.PAYER, port) as channel:
-        for _ in range(payments):
+        for _ in range(payments // 2):
+            await channel.pay(PAYMENT)
+        if again:
+            await _power_cut(station, channel, port)
+        for _ in range(payments - payments // 2):
             await channel.pay(PAYMENT)
         status = await station.ask()
         shown = status["channels"][0]
@@ -196,8 +206,20 @@ async def charge(station: Device, port: int, payments: int) -> int:
         if (shown["version"], int(shown["balances"][0][1])) != (payments, paid):
             raise Failed("the station counts something else than the car")
         await channel.close()
-        await station.said("channel", kind="withdrawn")
+        if not again:  # the service has forgotten the channel
+            await station.said("channel", kind="withdrawn")
         return int(status["heap"]["used"])
+
+
+async def _power_cut(station: Device, channel: Any, port: int) -> None:
+    """The station starts anew, and the car connects with it."""
+    hear, before = station.on_event, len(station.events)
+    await station.kill()
+    await station.stop()
+    station.on_event = hear
+    await station.start()
+    await station.said("listening", since=before)
+    await channel.client.connect(await tcp.connect("127.0.0.1", port))
 
 
 @asynccontextmanager

@@ -67,7 +67,8 @@ class Link:
             try:
                 chunk = await self._stream.read()
                 if not chunk:
-                    raise LinkClosed(self.name + ": the other end closed the link")
+                    # So short, and often heard, that no module of texts is loaded for it.
+                    raise LinkClosed(self.name + ": hung up")
                 self._bodies.extend(self._decoder.feed(chunk))
             except (OSError, WireError) as error:
                 self._fail(error)

@@ -62,7 +62,8 @@ class Receiver:
 
     def __init__(self, store=None):
         self._store = store
-        self.version = self._file = None
+        self.version = None
+        self._parts = []  # of the file that is coming, until they fill a block of the flash
 
     def begin(self, sha, size):
         """What is wanted for the version whose manifest this is."""
@@ -89,15 +90,15 @@ class Receiver:
         if not self.version:
             raise Refused("no update has begun")
         if self._line is None:
-            if self._file or not self._is_there(MANIFEST, self._sha, self._length):
+            if self._parts or not self._is_there(MANIFEST, self._sha, self._length):
                 return self._from(MANIFEST)
             self._inspect()
         elif not self._entry:
             return None
         else:
             name, sha, size = self._entry
-            if self._file or not self._is_there(name, sha, size):
-                if self._file or _size(self._place(name)) >= 0 or not self._adopt(name, sha):
+            if self._parts or not self._is_there(name, sha, size):
+                if self._parts or _size(self._place(name)) >= 0 or not self._adopt(name, sha):
                     return self._from(name)
         self._entry = self._following()
         return ("", 0) if self._entry else None
@@ -110,20 +111,10 @@ class Receiver:
         size = self._length if self._line is None else self._entry[2]
         if not data and size or offset + len(data) > size:
             raise Refused("a piece of %s with a wrong length" % name)
-        try:
-            if not self._file:
-                path = self._place(name)
-                make_folders(path)
-                self._file = open(path, "ab" if offset else "wb")
-            self._file.write(data)
-            self._offset = offset + len(data)
-            if self._offset == size:
-                self.close()
-            elif self._offset // _BLOCK != offset // _BLOCK:
-                self._file.flush()
-        except OSError:
-            self.close()
-            raise
+        self._parts.append(data)
+        self._name, self._offset = name, offset + len(data)
+        if self._offset == size or self._offset // _BLOCK != offset // _BLOCK:
+            self._write()
         return self.wanted()
 
     def finish(self):
@@ -141,18 +132,26 @@ class Receiver:
 
     def close(self):
         """Nothing is lost of what has come."""
-        file, self._file = self._file, None
-        if file:
-            try:
-                file.close()
-            except OSError:
-                pass  # it will be seen
+        try:
+            if self._parts:
+                self._write()
+        except OSError:
+            pass  # it will be seen
+
+    def _write(self):
+        # No file stays open: nobody would close it when the line breaks.
+        parts, self._parts = self._parts, []
+        path = self._place(self._name)
+        make_folders(path)
+        with open(path, "ab" if _size(path) > 0 else "wb") as file:
+            for part in parts:
+                file.write(part)
 
     def _place(self, name):
         return folder(self.version, self._part) + "/" + name
 
     def _from(self, name):
-        return name, self._offset if self._file else max(0, _size(self._place(name)))
+        return name, self._offset if self._parts else max(0, _size(self._place(name)))
 
     def _is_there(self, name, sha, size):
         """Whether all of a file is there. One that is something else is removed."""

@@ -262,6 +262,29 @@ def test_a_device_with_a_pin(station: Station, release: Release, ours: Software)
     assert bring(connect, new, locked=True).changed
 
 
+def test_the_connection_breaks(station: Station, release: Release, ours: Software) -> None:
+    """Nothing has changed, and what had come is not sent again."""
+    _, connect = station
+    big = release(big=f"X = {bytes(range(256)) * 120!r}\n")
+    lines, pieces = [], []
+
+    def kept() -> Network:
+        lines.append(connect())
+        return lines[-1]
+
+    def pull(name: str, _done: int, _total: int) -> None:
+        pieces.append(name)
+        if pieces.count("big.mpy") == 20:
+            lines[-1].close()
+
+    with pytest.raises((BoardError, AssertionError)):  # ours
+        bring(kept, big, pull)
+    about = reach(connect)
+    assert (about["next"], about["trial"]) == (ours.version, False)
+    assert bring(connect, big).copied < len(big.files["big.mpy"]) - 20 * 896 + 4096
+    assert reach(connect)["running"] == big.version
+
+
 @pytest.mark.parametrize("half", [False, True], ids=["clean", "torn"])
 def test_the_power_fails_in_the_middle(
     station: Station, release: Release, ours: Software, half: bool

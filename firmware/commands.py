@@ -24,9 +24,25 @@ async def dispute(device):
         await channel.dispute()
 
 
-async def export(device):
-    """Show the newest signed states: with them anybody can settle on chain."""
+async def export(device, channel=None, amount=None):
+    """Show the newest signed states: with them anybody can settle on chain.
+
+    `export CHANNEL AMOUNT`: a signed withdrawal of so much to the owner, from a channel that is
+    over and that somebody has paid into since. It is worth nothing to anybody else.
+    """
     client = device.client
+    if channel:
+        ident, amount = bytes.fromhex(channel[2:]), int(amount)
+        if len(ident) != 32 or amount <= 0:
+            raise ValueError("export CHANNEL AMOUNT: as `adoption late` shows them")
+        digest = client.chain.withdrawal_hash(
+            ident, client.account.address, client.receiver, amount
+        )
+        sig = client.chain.sign(client.account, digest)
+        device.console.event(
+            "export", channel=ident, receiver=client.receiver, amount=amount, sig=sig
+        )
+        return
     machines = [channel.machine for channel in client.channels.values()]
     for machine in machines + client.settled():
         state, sigs = machine.current

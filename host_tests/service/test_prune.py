@@ -9,7 +9,7 @@ import time
 from contextlib import closing
 
 import pytest
-from adoption import status
+from adoption import late, status
 from adoption.pruner import Pruner
 from adoption.store import Store, StoreError, channels, devices, settled, tables
 from adoption.store.channels import Registration, Signed
@@ -60,7 +60,7 @@ async def test_what_is_left_answers_and_refuses(chain, start, cars):
     assert found(service)["channels"] == []
     left = rows(service.config.service.database)
     assert {name for name, count in left.items() if count} == {
-        *("device", "budget", "settled", "settled_member")
+        *("device", "budget", "settled", "settled_member", "settled_funding")
     }
 
     over = await station.status(deal)
@@ -88,6 +88,43 @@ async def test_what_is_left_answers_and_refuses(chain, start, cars):
     assert budgets[chain.web3.to_checksum_address(station.address)][holder]["spent"] == 30
     other = Deal(chain, cars, [kit.eth(chain)], ((50, 30),))
     assert isinstance(await station.watch(other, other.state(0)), sm.Receipt)
+
+
+async def test_a_deposit_that_comes_late(chain, start, cars):
+    """For a channel that was paid out and pruned: noticed, also while the service was away, and
+    the owner gets it with a new signature of the device."""
+    service = await start(*cars, policy=SOON)
+    deal = Deal(chain, cars, [kit.eth(chain)], ((50, 30),))
+    station = cars[1]
+    await settle(chain, service, deal, station)
+    await until(lambda: found(service)["settled"] == 1)
+    assert found(service)["late"] == []
+    deal.deposit(station, 7)
+    deal.deposit(cars[0], 9)  # the peer's: nothing of this device
+    await until(lambda: found(service)["late"])
+    channel, before = "0x" + deal.id.hex(), kit.wealth(chain, station)
+    (noticed,) = found(service)["late"]
+    assert (noticed["channel"], noticed["amount"]) == (channel, 7)
+    await start.stop(service)
+    deal.deposit(station, 4)
+    service = await start(*cars, policy=SOON)
+    await until(lambda: found(service)["late"][0]["amount"] == 11)
+
+    auth = deal.auth(station, 0, 11)
+    words = ["0x" + auth.receiver.hex(), 11, "0x" + auth.sig.hex()]
+    listed = found(service)["late"]
+    for wrong, said in (
+        (("0x" + bytes(32).hex(), *words), "nothing came late"),
+        ((channel, words[0], 12, words[2]), "nothing came late"),
+        ((channel, words[0], 10, words[2]), "not the device's"),
+        ((channel, "0x12", 11, words[2]), "hexadecimal"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            late.withdrawals(service.config, listed, *wrong)
+    (transaction,) = late.withdrawals(service.config, listed, channel, *words)
+    chain.web3.eth.send_transaction({"from": chain.web3.eth.accounts[5], **transaction})
+    assert kit.wealth(chain, station) == before + 11
+    await until(lambda: found(service)["late"] == [])
 
 
 async def test_what_is_not_over_stays(chain, start, cars):
@@ -250,6 +287,8 @@ def make_old(path):
     """A file as schema 1 had it."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for statement in (
+            "DROP TABLE late",
+            "DROP TABLE settled_funding",
             "DROP TABLE settled_member",
             "DROP TABLE settled",
             "ALTER TABLE channel DROP COLUMN closed_at",

@@ -1,8 +1,10 @@
 """The station and the car with each other: links in memory, a meter that the tests turn."""
 
 import asyncio
+import json
 import sys
 
+import commands
 import config
 import ev_car
 import ev_station
@@ -496,3 +498,30 @@ def test_console_forms():
     assert '"0x01ff"' in lines[0] and "[1, [2]]" in lines[0]
     Console("text", lines.append).event("paid", amount=5, of={"a": [1, 2]})
     assert lines[1].startswith("paid ") and "amount=5" in lines[1] and "a=[1, 2]" in lines[1]
+
+
+def test_a_withdrawal_of_what_came_late():
+    """`export CHANNEL AMOUNT`: signed for the owner's address, whatever channel it is."""
+    world = World()
+    client = world.station_client
+    lines = []
+
+    class Device:
+        pass
+
+    device = Device()
+    device.client, device.console = client, Console("json", lines.append)
+    channel = bytes(range(32))
+    asyncio.run(commands.export(device, "0x" + channel.hex(), "7"))
+    shown = json.loads(lines[0])
+    assert (shown["amount"], shown["receiver"]) == (7, "0x" + client.receiver.hex())
+    digest = client.chain.withdrawal_hash(channel, BOB.address, client.receiver, 7)
+    assert shown["sig"] == "0x" + client.chain.sign(BOB, digest).hex()
+    for words in (("0x12", "x"), ("zz", "1"), ("0x" + channel.hex(),)):
+        with_error = []
+        try:
+            asyncio.run(commands.export(device, *words))
+        except (TypeError, ValueError):
+            with_error.append(words)
+        assert with_error, words
+    assert len(lines) == 1

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from adoption import config as configuration
 from adoption import certificate as certificates
-from adoption import keys, status
+from adoption import keys, late, status
 from adoption.bridge import addresses
 from adoption.bridge.identity import described, rsa_key, simple_identity
 from adoption.chain import WrongChain
@@ -150,6 +150,37 @@ def show_status(
                 member["stage"] + (" (needs a signature)" * member["needs_authorization"]),
             )
     console.print(table)
+
+
+@app.command(name="late")
+def show_late(
+    config: ConfigOption,
+    channel: Annotated[str, typer.Option(help="Of what the device has signed, 0x...")] = "",
+    receiver: Annotated[str, typer.Option(help="The owner's address, as it was signed.")] = "",
+    amount: Annotated[int, typer.Option(help="As it was signed.")] = 0,
+    sig: Annotated[str, typer.Option(help="The device's signature, 0x...")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show deposits that came for channels after they were paid out, and how to get them back.
+
+    The contract pays them out to whom the device names, in a signature that it makes for its
+    owner: `export CHANNEL AMOUNT` on its console. With that (--channel, --receiver, --amount,
+    --sig) this shows the transactions to send; any wallet may, they cost nothing but gas.
+    """
+    loaded = _load(config)
+    try:
+        found = status.read(loaded.service.database)["late"]
+        if sig:
+            found = late.withdrawals(loaded, found, channel, receiver, amount, sig)
+    except (FileNotFoundError, ValueError) as error:
+        raise _failure(str(error)) from error
+    if as_json:
+        print(json.dumps(found))
+        return
+    for one in found:
+        print("  ".join(f"{name} {value}" for name, value in one.items()))
+        if not sig:
+            print(f"  on the device's console: export {one['channel']} {one['amount']}")
 
 
 @app.command(name="bridge")

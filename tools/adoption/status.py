@@ -7,7 +7,7 @@ from typing import Any
 
 from eth_utils import to_checksum_address
 from perun.wire import service_messages as sm
-from sqlalchemy import Connection, create_engine, func, select
+from sqlalchemy import Connection, create_engine, func, inspect, select
 
 from adoption import requests
 from adoption.store import channels, tables
@@ -30,7 +30,8 @@ def read(database: Path) -> dict[str, Any]:
      "channels": [{"id", "version", "final", "balances", "funding", "registered", "timeout",
                    "closed", "evidence", "members": [{"device", "participant", "stage",
                    "authorized", "holdings", "needs_authorization"}]}],
-     "settled": number of the channels that were paid out and pruned}
+     "settled": number of the channels that were paid out and pruned,
+     "late": [{"channel", "device", "holder", "amount"}]: what came for them afterwards}
 
     Reads only; raises FileNotFoundError if there is no store.
     """
@@ -46,9 +47,24 @@ def read(database: Path) -> dict[str, Any]:
                 "devices": _devices(connection),
                 "channels": _channels(connection),
                 "settled": connection.scalar(select(func.count()).select_from(tables.settled)),
+                "late": _late(connection),
             }
     finally:
         engine.dispose()
+
+
+def _late(connection: Connection) -> list[dict[str, Any]]:
+    if not inspect(connection).has_table("late"):  # before the service has renewed the file
+        return []
+    return [
+        {
+            "channel": "0x" + row.channel.hex(),
+            "device": to_checksum_address(row.device),
+            "holder": to_checksum_address(row.holder),
+            "amount": row.amount,
+        }
+        for row in connection.execute(select(tables.late))
+    ]
 
 
 def _devices(connection: Connection) -> list[dict[str, Any]]:

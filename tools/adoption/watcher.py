@@ -12,7 +12,7 @@ from adoption.chain.rpc import UPDATE_TOPIC, Event
 from adoption.chain.sender import Sender
 from adoption.config import Config
 from adoption.keeper import Keeper
-from adoption.store import Store, blocks, channels
+from adoption.store import Store, blocks, channels, settled
 from adoption.visit import Due
 
 log = structlog.get_logger(__name__)
@@ -52,9 +52,10 @@ class Watcher:
 
     async def run(self) -> None:
         """Catch up from the stored cursor, then follow the chain for ever."""
-        async with self._store.read() as tx:
+        async with self._store.write() as tx:
             known = await channels.open_ids(tx)
             seen = await blocks.newest(tx)
+            await settled.complete(tx)
         if seen:  # what a node that lags says at the start is not believed either
             self._chain.newest = max(self._chain.newest, seen[0][0])
         for channel in known:
@@ -166,7 +167,7 @@ class Watcher:
                 raise ChainError("blocks vanish while they are read")
             # By its hash a block is read, or missed; a range of blocks may be read in part.
             events = self._chain.events_of(block) if near else self._chain.events(first, last)
-            touched |= await self._touched(await events)
+            touched |= await self._touched(await events, head)
             await self._advance(block.number, block.hash)
             first = last + 1
         return touched
@@ -198,8 +199,8 @@ class Watcher:
         async with self._store.write() as tx:
             await blocks.advance(tx, number, block_hash)
 
-    async def _touched(self, events: list[Event]) -> set[bytes]:
-        touched = set()
+    async def _touched(self, events: list[Event], head: Block) -> set[bytes]:
+        touched, over = set(), set()
         async with self._store.read() as tx:
             for event in events:
                 if event.topic == UPDATE_TOPIC:
@@ -209,4 +210,24 @@ class Watcher:
                     found = await channels.by_funding_id(tx, event.key)
                     if found is not None:
                         touched.add(found)
+                    elif late := await settled.by_funding_id(tx, event.key):
+                        over.add(late)
+        for channel, device in over:
+            await self._came_late(channel, device, head)
         return touched
+
+    async def _came_late(self, channel: bytes, device: bytes, head: Block) -> None:
+        """Something came for, or went from, a channel that was paid out and pruned. To get it out
+        takes a new signature of the device: its owner must know."""
+        for holder in self._chain.holders:
+            amount = await self._chain.holdings(holder, channel, device, head.number)
+            async with self._store.write() as tx:
+                news = await settled.came_late(tx, channel, device, holder, amount)
+            if news and amount:
+                log.warning(
+                    "a deposit for a channel that is over: adoption late says how to get it back",
+                    channel=channel.hex(),
+                    device=device.hex(),
+                    holder=holder.hex(),
+                    amount=amount,
+                )

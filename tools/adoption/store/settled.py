@@ -1,5 +1,5 @@
-"""What is left of channels that are paid out: enough to answer their devices, and to refuse an old
-state that somebody brings again."""
+"""What is left of channels that are paid out: enough to answer their devices, to refuse an old
+state that somebody brings again, and to notice a deposit that comes too late."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import time
 from dataclasses import dataclass
 
 from sqlalchemy import delete, exists, insert, select
+from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from adoption import encoding
 from adoption.store import channels
 from adoption.store.tables import (
     FUNDING_FAILED,
@@ -19,8 +21,10 @@ from adoption.store.tables import (
     funding_id,
     holding,
     job,
+    late,
     member,
     settled,
+    settled_funding,
     settled_member,
 )
 
@@ -72,7 +76,21 @@ async def bury(tx: AsyncConnection, ident: bytes) -> None:
     for one in await channels.members(tx, ident):
         row = {"channel": ident, "participant": one.participant, "device": one.device}
         await tx.execute(insert(settled_member).values(**row))
+        await _expect(tx, ident, one.device)
     await clear(tx, ident)
+
+
+async def complete(tx: AsyncConnection) -> None:
+    """Have deposits expected for channels that an older version of the service pruned."""
+    named = exists().where(settled_funding.c.channel == settled_member.c.channel)
+    for row in list(await tx.execute(select(settled_member).where(~named))):
+        await _expect(tx, row.channel, row.device)
+
+
+async def _expect(tx: AsyncConnection, ident: bytes, device: bytes) -> None:
+    name = encoding.funding_id(ident, device)
+    values = {"id": name, "channel": ident, "device": device}
+    await tx.execute(upsert(settled_funding).values(**values).on_conflict_do_nothing())
 
 
 async def clear(tx: AsyncConnection, ident: bytes) -> None:
@@ -95,3 +113,25 @@ async def participant(tx: AsyncConnection, ident: bytes, device: bytes) -> int |
     """The device's part in a settled channel, or None."""
     where = (settled_member.c.channel == ident) & (settled_member.c.device == device)
     return (await tx.execute(select(settled_member.c.participant).where(where))).scalar()
+
+
+async def by_funding_id(tx: AsyncConnection, ident: bytes) -> tuple[bytes, bytes] | None:
+    """(channel, device) that a deposit is for, if the channel is settled."""
+    found = select(settled_funding).where(settled_funding.c.id == ident)
+    row = (await tx.execute(found)).first()
+    return None if row is None else (row.channel, row.device)
+
+
+async def came_late(
+    tx: AsyncConnection, ident: bytes, device: bytes, holder: bytes, amount: int
+) -> bool:
+    """Note what an asset holder has for a device in a settled channel; True if it is news."""
+    where = (late.c.channel == ident) & (late.c.device == device) & (late.c.holder == holder)
+    known = (await tx.execute(select(late.c.amount).where(where))).scalar()
+    if amount == (known or 0):
+        return False
+    await tx.execute(delete(late).where(where))
+    if amount:
+        row = {"channel": ident, "device": device, "holder": holder, "amount": amount}
+        await tx.execute(insert(late).values(**row))
+    return True

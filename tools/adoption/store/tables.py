@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-SCHEMA = 2  # store/migrations.py leads from one to the next
+SCHEMA = 3  # store/migrations.py leads from one to the next
 
 metadata = MetaData()
 
@@ -219,6 +219,25 @@ settled_member = Table(
     Column("channel", LargeBinary, ForeignKey("settled.id"), primary_key=True),
     Column("participant", Integer, primary_key=True),
     Column("device", LargeBinary, nullable=False),
+)
+
+# From the name under which an asset holder keeps a deposit to who it is for, in a settled channel.
+settled_funding = Table(
+    "settled_funding",
+    metadata,
+    Column("id", LargeBinary, primary_key=True),
+    Column("channel", LargeBinary, ForeignKey("settled.id"), nullable=False),
+    Column("device", LargeBinary, nullable=False),
+)
+
+# What lies at an asset holder for a device in a settled channel: it came after the payout.
+late = Table(
+    "late",
+    metadata,
+    Column("channel", LargeBinary, ForeignKey("settled.id"), primary_key=True),
+    Column("device", LargeBinary, primary_key=True),
+    Column("holder", LargeBinary, primary_key=True),
+    Column("amount", Uint256, nullable=False),
 )
 
 # The newest blocks whose events were seen; the highest one is the cursor.

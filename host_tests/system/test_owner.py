@@ -22,7 +22,7 @@ from demo.world import free_port
 from eth_utils import to_checksum_address
 from perun.link import owner as form
 
-IDLE = 3 * 1024  # bytes of heap (x64) that a door costs while nobody is there
+IDLE = 3 * 1024 + 256  # bytes of heap (x64) that a door costs while nobody is there
 VISIT = 20 * 1024  # and more while the owner is
 UPDATE = 20 * 1024  # and more when he updates it
 

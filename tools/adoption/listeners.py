@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import structlog
@@ -14,6 +14,7 @@ from perun.wire.compact import Compact, Contexts
 
 from adoption.certificate import Certificate
 from adoption.config import Config, SerialLine
+from adoption.doors import Accept, Address, Doors
 from adoption.links import Link, LinkClosed, SerialLink, TcpLink
 from adoption.session import Session
 
@@ -37,61 +38,39 @@ class Listeners:
         self._certificate = certificate
         self._context = certificate.context() if certificate else None
         self._new_session = new_session
-        self._servers: list[asyncio.Server] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._doors = Doors()
         self._connections = 0
-        self.addresses: list[tuple[str, int]] = []  # where TCP is listened to, in fact
-        self.tls_addresses: list[tuple[str, int]] = []
+        self.addresses: list[Address] = []  # where TCP is listened to, in fact
+        self.tls_addresses: list[Address] = []
 
     async def start(self) -> None:
         """Listen. Raises OSError when an address cannot be had."""
         service = self._config.service
-        await self._listen(service.listen, self._accept_plain, self.addresses, tls=False)
-        await self._listen(service.listen_tls, self._accept_tls, self.tls_addresses, tls=True)
+        self.addresses = await self._listen(service.listen, self._accept_plain, False)
+        self.tls_addresses = await self._listen(service.listen_tls, self._accept_tls, True)
         for line in self._config.service.serial:
-            self._spawn(self._serve_line(line))
+            self._doors.spawn(self._serve_line(line))
 
-    async def _listen(
-        self,
-        addresses: list[str],
-        accept: Callable[[asyncio.StreamReader, asyncio.StreamWriter], None],
-        found: list[tuple[str, int]],
-        tls: bool,
-    ) -> None:
-        for address in addresses:
-            host, _, port = address.rpartition(":")
-            server = await asyncio.start_server(
-                accept, host.strip("[]") or None, int(port), limit=1 << 16
-            )
-            self._servers.append(server)
-            for sock in server.sockets:
-                name = sock.getsockname()
-                found.append((name[0], name[1]))
-                log.info("listening", address=f"{name[0]}:{name[1]}", tls=tls)
+    async def _listen(self, places: Sequence[str], accept: Accept, tls: bool) -> list[Address]:
+        found = await self._doors.open(places, accept)
+        for host, port in found:
+            log.info("listening", address=f"{host}:{port}", tls=tls)
+        return found
 
     async def stop(self) -> None:
         """Hang up on everybody."""
-        for server in self._servers:
-            server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        await self._doors.close()
 
     def _accept_plain(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link = TcpLink(reader, writer, self._config.limits.frame_bytes)
         anywhere = self._config.service.plain_from == "anywhere"
         if not anywhere and not _is_local(writer.get_extra_info("peername")):
             log.warning("refused: no TLS, and not from this computer", link=link.name)
-            self._spawn(_turn_away(link, sm.ERROR_NOT_ALLOWED, _NO_TLS))
+            self._doors.spawn(_turn_away(link, sm.ERROR_NOT_ALLOWED, _NO_TLS))
         elif self._is_full():
-            self._spawn(_turn_away(link, sm.ERROR_BUSY, _FULL))
+            self._doors.spawn(_turn_away(link, sm.ERROR_BUSY, _FULL))
         else:
-            self._spawn(self._count(self._serve_connection(link)))
+            self._doors.spawn(self._count(self._serve_connection(link)))
 
     def _accept_tls(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # What the device says at once is for the TLS layer, which is not there yet.
@@ -99,7 +78,7 @@ class Listeners:
         if self._is_full():
             writer.transport.abort()  # to say why would cost a handshake
         else:
-            self._spawn(self._count(self._shake_hands(reader, writer)))
+            self._doors.spawn(self._count(self._shake_hands(reader, writer)))
 
     def _is_full(self) -> bool:
         return self._connections >= self._config.limits.sessions

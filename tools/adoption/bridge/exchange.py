@@ -13,6 +13,7 @@ from adoption.bridge.connection import Connection, Ends
 from adoption.bridge.identity import Keyring, read_certificate
 from adoption.bridge.line import Line, Outlet
 from adoption.config import BridgeSection, ConfigError, PeerSection
+from adoption.doors import Address, Doors
 from adoption.links import LinkClosed
 from adoption.verify import Refused
 
@@ -34,10 +35,9 @@ class Exchange:
             for peer in section.peer:
                 self._keyring.identity(peer.wire, device.address, device.name)
         self._lines: dict[tuple[bytes, str], Line] = {}
-        self._servers: list[asyncio.Server] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._doors = Doors()
         self._newcomers = 0
-        self.addresses: list[tuple[str, int]] = []  # where is listened, in fact
+        self.addresses: list[Address] = []  # where is listened, in fact
 
     async def start(self) -> None:
         """Listen for nodes. Raises OSError when an address cannot be had."""
@@ -55,31 +55,19 @@ class Exchange:
             if self._newcomers >= _NEWCOMERS:
                 connection.close()
                 return
-            task = asyncio.create_task(self._welcome(connection))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._doors.spawn(self._welcome(connection))
 
-        host, _, port = place.rpartition(":")
-        server = await asyncio.start_server(
-            accept, host.strip("[]") or None, int(port), ssl=context, ssl_handshake_timeout=10
-        )
-        self._servers.append(server)
-        for sock in server.sockets:
-            name = sock.getsockname()
-            self.addresses.append((name[0], name[1]))
-            log.info("listening for nodes", address=f"{name[0]}:{name[1]}", serializer=serializer)
+        for host, port in await self._doors.open([place], accept, context):
+            self.addresses.append((host, port))
+            log.info("listening for nodes", address=f"{host}:{port}", serializer=serializer)
 
     async def stop(self) -> None:
         """Hang up on everybody."""
-        for server in self._servers:
-            server.close()
         lines = list(self._lines.values())
         self._lines.clear()
         for line in lines:
             line.stop()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._doors.close()
         for line in lines:
             await line.stopped()
 

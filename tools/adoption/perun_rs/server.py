@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -12,6 +11,7 @@ from perun.wire import WireError
 from perun.wire import service_messages as sm
 
 from adoption.config import AssetSection, Config, PerunRsSection
+from adoption.doors import Address, Doors
 from adoption.handlers import Handlers
 from adoption.hub import Hub
 from adoption.links import LinkClosed, TcpLink
@@ -37,46 +37,29 @@ class Server:
         self._store = store
         self._hub = hub
         self._handlers = handlers
-        self._servers: list[asyncio.Server] = []
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.addresses: list[tuple[str, int]] = []
-        self.setup_addresses: list[tuple[str, int]] = []
+        self._doors = Doors()
+        self.addresses: list[Address] = []
+        self.setup_addresses: list[Address] = []
 
     async def start(self) -> None:
         """Listen. Raises OSError when an address cannot be had."""
-        await self._listen(self._section.listen, self._accept, self.addresses)
+        self.addresses = await self._doors.open(self._section.listen, self._accept)
         if self._section.setup:
-            await self._listen([self._section.setup], self._tell, self.setup_addresses)
-
-    async def _listen(
-        self, places: list[str], accept: Callable[..., Any], found: list[tuple[str, int]]
-    ) -> None:
-        for place in places:
-            host, _, port = place.rpartition(":")
-            server = await asyncio.start_server(accept, host.strip("[]") or None, int(port))
-            self._servers.append(server)
-            for sock in server.sockets:
-                name = sock.getsockname()
-                found.append((name[0], name[1]))
-                log.info("listening for perun-rs devices", address=f"{name[0]}:{name[1]}")
+            self.setup_addresses = await self._doors.open([self._section.setup], self._tell)
+        for host, port in self.addresses + self.setup_addresses:
+            log.info("listening for perun-rs devices", address=f"{host}:{port}")
 
     async def stop(self) -> None:
         """Hang up on everybody."""
-        for server in self._servers:
-            server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._doors.close()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link = TcpLink(reader, writer, 65535)
-        if len(self._tasks) >= _CONNECTIONS:
+        if len(self._doors.tasks) >= _CONNECTIONS:
             writer.transport.abort()
             return
         device = _Device(link, self._section, self._config, self._store, self._hub, self._handlers)
-        task = asyncio.create_task(device.run())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._doors.spawn(device.run())
 
     async def _tell(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """The demonstration's helper: where deposits go, and where payouts shall go."""

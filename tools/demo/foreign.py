@@ -22,9 +22,7 @@ from demo.service import Service
 from demo.wires import Cable, SerialLine
 from demo.world import (
     CAR_DEPOSIT,
-    CHALLENGE,
     PRICE_PER_KWH,
-    SLICE_WH,
     STATION_DEPOSIT,
     World,
     free_port,
@@ -115,23 +113,11 @@ class ForeignWorld(World):
         """Name, configuration and budget of the device."""
         peer = {"bridge": NODE}
         if self.node_is == "car":
-            app: dict[str, Any] = {
-                "module": "ev_station",
-                "price_per_kwh": str(PRICE_PER_KWH),
-                "charger": self._charger("station", self.meter),
-            }
             service: dict[str, Any] = {"serial": {"path": self.line.device}}
+            app = self._station_app(self.meter)
             settings = self._config(self.station_wallet, service, peer, app)
             return "station", settings, STATION_DEPOSIT
-        app = {
-            "module": "ev_car",
-            "price_per_kwh": str(PRICE_PER_KWH),
-            "slice_wh": SLICE_WH,
-            "deposit": str(CAR_DEPOSIT),
-            "station_deposit": str(STATION_DEPOSIT),
-            "challenge_duration": CHALLENGE,
-            "charger": self._charger("car", self.meter),
-        }
+        app = self._car_app(self.meter)
         there: dict[str, Any] = {
             "host": "127.0.0.1",
             "port": self.cable.port,

@@ -103,12 +103,7 @@ class World:
             self.station_wallet,
             {"serial": {"path": self.line.device}},
             {"listen": {"host": "127.0.0.1", "port": self.peer_port}},
-            {
-                "module": "ev_station",
-                "price_per_kwh": str(PRICE_PER_KWH),
-                "charger": self._charger("station", meter_port),
-                **self._station_options,
-            },
+            {**self._station_app(meter_port), **self._station_options},
         )
         car = self._config(
             self.car_wallet,
@@ -120,16 +115,7 @@ class World:
                 }
             },
             {"dial": {"host": "127.0.0.1", "port": self.peer_port}},
-            {
-                "module": "ev_car",
-                "price_per_kwh": str(PRICE_PER_KWH),
-                "slice_wh": SLICE_WH,
-                "deposit": str(CAR_DEPOSIT),
-                "station_deposit": str(STATION_DEPOSIT),
-                "challenge_duration": CHALLENGE,
-                "charger": self._charger("car", meter_port),
-                **self._car_options,
-            },
+            {**self._car_app(meter_port), **self._car_options},
         )
         self.station = Device("station", self.directory / "station", station, self._heap)
         self.car = Device("car", self.directory / "car", car, self._heap)
@@ -142,6 +128,24 @@ class World:
         for device, _ in budgets:
             device.on_event = self._heard
             await device.start()
+
+    def _station_app(self, meter_port: int) -> dict[str, Any]:
+        return {
+            "module": "ev_station",
+            "price_per_kwh": str(PRICE_PER_KWH),
+            "charger": self._charger("station", meter_port),
+        }
+
+    def _car_app(self, meter_port: int) -> dict[str, Any]:
+        return {
+            "module": "ev_car",
+            "price_per_kwh": str(PRICE_PER_KWH),
+            "slice_wh": SLICE_WH,
+            "deposit": str(CAR_DEPOSIT),
+            "station_deposit": str(STATION_DEPOSIT),
+            "challenge_duration": CHALLENGE,
+            "charger": self._charger("car", meter_port),
+        }
 
     def _charger(self, end: str, port: int) -> dict[str, Any]:
         return {"module": "cable", "end": end, "port": port, "wh_per_second": self._power}

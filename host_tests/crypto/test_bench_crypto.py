@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ fn=(3) other
 
 # ms on an RP2040 at 125 MHz, native code emulated, the rest by a stated model
 TARGETS = {
-    **{"keccak_f": 0.35, "state_hash": 2.8, "state_hash_other": 2.8},
+    **{"keccak_f": 0.35, "state_hash": 2.8, "state_hash_other": 2.8, "state_hash_first": 2.8},
     **{"sign": 22, "verify_cached": 36, "verify_new": 55, "recover": 65},
 }
 
@@ -94,7 +95,10 @@ def results(samples: Path, boards: dict[str, Any]) -> dict[str, dict[str, Any]]:
         assert "valgrind" in README  # the figures are missing, and the reader knows why
         return {}
     found: dict[str, dict[str, Any]] = {"viper": {}, "bigint": {}}
-    work = [("", operation, 4) for operation in TARGETS]
+    work = [
+        ("", operation, crypto._COUNTS["state_hash_first"] if "first" in operation else 4)
+        for operation in TARGETS
+    ]
     work += [
         (crypto._NATIVE, operation, 1) for operation in ("sign", "verify_cached", "verify_new")
     ]
@@ -116,7 +120,8 @@ def test_operations_are_as_fast_as_promised(results: dict[str, dict[str, Any]]) 
         costs = results["asm_thumb"][name]
         assert 0 < costs["cycles_bytecode_modelled"] < costs["cycles_cortex_m0plus"]
         assert costs["ms_rp2040_125mhz"] <= most, name
-        assert costs["garbage_bytes"] < 1000, name
+        # The first state leaves the encoding that is kept for the next one.
+        assert costs["garbage_bytes"] < (2000 if name == "state_hash_first" else 1000), name
         assert costs["cycles_cortex_m0plus"] == round(
             costs["cycles_native_emulated"] + costs["cycles_bytecode_modelled"]
         )
@@ -137,14 +142,18 @@ def test_viper_beats_plain_integers(results: dict[str, dict[str, Any]]) -> None:
 def test_what_a_board_keeps(samples: Path, tmp_path: Path) -> None:
     """The model: buffers as large as they are, machine code as long as it is."""
     script = [str(crypto.SCRIPTS / "crypto.py"), str(samples), "", "import", "0"]
-    heap, key, *_ = map(int, crypto._vm(script, "384k")[:3])
+    heap, key, _, moment = map(int, crypto._vm(script, "384k")[:4])
     here = [crypto._CURVE, "perun.crypto._secp256k1_viper64"]
     kept = board_ram.model(heap, here, here, "x64")
-    assert kept.buffers == len(bytearray(board_ram.MEMORY)) < 5200
+    assert kept.buffers == board_ram.MEMORY + board_ram.SCRATCH * board_ram.SLOT < 3800
     # The same machine, but with native code in its heap and half the words
     assert kept.loaded - kept.native < heap < kept.loaded + kept.objects
-    assert heap < 19_700 and key < 700
-    assert kept.frozen < 8500
+    assert heap < 15_300 and key < 700 and 0 < moment < 3000
+    assert kept.frozen < 6500
+    # The whole on an RP2040, with modules from .mpy files
+    subprocess.run(["make", "-s", "mpy", "ARCH=armv6m"], cwd=ROOT, check=True)
+    board = [crypto._CURVE, "perun.crypto._secp256k1_thumb"]
+    assert board_ram.model(heap, here, board, "armv6m").loaded <= 16_000
 
 
 def test_a_wrong_signature_is_noticed(samples: Path, tmp_path: Path) -> None:

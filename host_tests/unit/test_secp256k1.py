@@ -9,7 +9,7 @@ from perun.crypto import _secp256k1_bigint as bigint
 from perun.crypto import secp256k1 as curve
 from support import Random, raises, vector_json
 
-N = curve.N
+N = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 P = (1 << 256) - (1 << 32) - 977
 LAMBDA = 0x5363AD4CC05C30E0A5261C028812645A122E22EA20816678DF02967C1B23BD72
 BASE = (

@@ -18,15 +18,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from emulator import mpy
-from kernels.machine import BASE_TEETH, SLOT, SLOTS
+from kernels.machine import MEMORY, SCRATCH, SLOT
 
 from bench.size import bytes_of
 
 ROOT = Path(__file__).resolve().parents[2] / "build" / "mpy"
 
 _BLOCK_BOARD, _BLOCK_X64 = 16, 32
-# The field machine's memory: slots for numbers, the comb of the base point
-MEMORY = (SLOTS["BASE"] * SLOT) + (SLOT << BASE_TEETH)
 _NATIVE = ("native", "viper", "asm_thumb")
 
 
@@ -52,7 +50,7 @@ class Kept(NamedTuple):
 
 def model(heap_x64: int, modules_x64: list[str], modules: list[str], arch: str) -> Kept:
     """From what the x64 VM keeps, and the modules that it and a board of this kind load."""
-    content_x64 = _blocks(MEMORY, _BLOCK_X64)
+    content_x64 = _blocks(_memory(modules_x64), _BLOCK_X64)
     for kind, size in _pieces("x64", modules_x64):
         content_x64 += 0 if kind in _NATIVE else _blocks(size, _BLOCK_X64)
     sums = dict.fromkeys(("native", "bytecode", "constants"), 0)
@@ -60,7 +58,13 @@ def model(heap_x64: int, modules_x64: list[str], modules: list[str], arch: str) 
         name = "native" if kind in _NATIVE else "bytecode" if kind == "bytecode" else "constants"
         sums[name] += _blocks(size, _BLOCK_BOARD)
     objects = (heap_x64 - content_x64) // 2
-    return Kept(**sums, buffers=_blocks(MEMORY, _BLOCK_BOARD), objects=objects)
+    return Kept(**sums, buffers=_blocks(_memory(modules), _BLOCK_BOARD), objects=objects)
+
+
+def _memory(modules: list[str]) -> int:
+    """Bytes of the field machine's memory: slots for numbers, the comb of the base point. Kernels
+    in viper have a scratch behind it."""
+    return MEMORY + SCRATCH * SLOT * any("secp256k1_viper" in module for module in modules)
 
 
 def _pieces(arch: str, modules: list[str]) -> list[mpy.Piece]:

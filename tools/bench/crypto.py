@@ -106,16 +106,17 @@ def _on_x64(samples: Path, progress: Progress, results: dict[str, dict[str, Any]
             measured = pool.map(one, [without] * len(OPERATIONS), OPERATIONS)
             for operation, (backend, costs) in zip(OPERATIONS, measured, strict=True):
                 results.setdefault(backend, {})[operation] = costs
-        curve_ram, key_ram, hash_ram, curve, _, *modules = _vm(
+        curve_ram, key_ram, hash_ram, moment, curve, _, *modules = _vm(
             [str(SCRIPTS / "crypto.py"), str(samples), without, "import", "0"], _HEAP
         )
         if curve != _PLAIN:
-            modules.append("perun.crypto._secp256k1_constants")  # loaded for a moment
+            modules.append("perun.crypto._secp256k1_start")  # loaded for a moment
         if (without == _NATIVE) == (curve == _PLAIN):
             sizes = {
                 "ram_bytes_x64": int(curve_ram) + int(hash_ram),
                 "ram_bytes_x64_curve": int(curve_ram),
                 "ram_bytes_x64_key": int(key_ram),
+                "ram_bytes_x64_moment": int(moment),
                 "mpy_bytes_x64": sum(map(_mpy_bytes, modules)),
             }
             results.setdefault(curve, {}).update(sizes)

@@ -19,9 +19,14 @@ _HEAD = (
 def generate() -> dict[str, str]:
     """The text of every module that is generated, or is in part, by file name."""
     return {
-        "_secp256k1_machine.py": _places(),
+        "_secp256k1_machine.py": _inserted(
+            "_secp256k1_machine.py", _places(programs.ENTRIES, programs.PUBLIC_SLOTS)
+        ),
+        "_secp256k1_start.py": _inserted(
+            "_secp256k1_start.py",
+            _places(programs.START_ENTRIES, programs.START_SLOTS) + _constants(),
+        ),
         "_secp256k1_programs.py": _programs(),
-        "_secp256k1_constants.py": _constants(),
         "_secp256k1_thumb.py": thumb.source(),
         "_secp256k1_umaal.py": thumb.source(umaal=True),
         "_secp256k1_viper.py": viper.source(32),
@@ -41,20 +46,23 @@ def _constants() -> str:
         length = (value.bit_length() + 7) // 8
         values += bytes([length]) + value.to_bytes(length, "little")
     return (
-        _HEAD.format("The constants of the field machine, needed once: tools/kernels/programs.py.")
-        + "# What the slots from 1 on hold: a length, and little-endian bytes\n"
-        + f"CONSTANTS = {_literal(values)}\n"
+        "# What the slots from 1 on hold: a length, and little-endian bytes\n"
+        f"# fmt: off\n_CONSTANTS = {_literal(values)}\n# fmt: on\n"
     )
 
 
-def _places() -> str:
-    """The backend, which is written by hand, with the constants that come from here."""
+def _places(entries: tuple[str, ...], slots: tuple[str, ...]) -> str:
+    """Where programs begin and what slots are where."""
     _, places = machine.assemble(programs.SOURCE)
-    lines = [f"_{name.upper()} = const({4 * places[name]})\n" for name in programs.ENTRIES]
-    lines += [f"_AT_{name} = const({machine.SLOTS[name]})\n" for name in programs.PUBLIC_SLOTS]
-    text = (CRYPTO / "_secp256k1_machine.py").read_text()
+    lines = [f"_{name.upper()} = const({places[name]})\n" for name in entries]
+    return "".join(lines + [f"_AT_{name} = const({machine.SLOTS[name]})\n" for name in slots])
+
+
+def _inserted(name: str, lines: str) -> str:
+    """A module that is written by hand, with what comes from here."""
+    text = (CRYPTO / name).read_text()
     begin, end = text.index(_BEGIN) + len(_BEGIN), text.index(_END)
-    return text[:begin] + "".join(lines) + text[end:]
+    return text[:begin] + lines + text[end:]
 
 
 def _literal(data: bytes) -> str:

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kernels.machine import HEADER, MOVING, NEGATIVE, OPERATIONS, SLOT, SLOTS, TABLE
+from kernels.machine import (
+    BACK,
+    COLUMN,
+    COMPLETE,
+    CONTROL,
+    HEADER,
+    MOVING,
+    NEGATIVE,
+    OPERAND_BITS,
+    OPERATIONS,
+    RESULT,
+    SLOT,
+    SLOTS,
+    TABLE,
+)
 from kernels.programs import ROUND_CONSTANTS, N, P
 
 NAME = "portable"
+SCRATCH = 0
 
 _FULL = (1 << 256) - 1
-_STEP = 4
 _WORD = 0xFFFFFFFF
 
 
@@ -25,8 +39,9 @@ def run(  # noqa: C901 - a branch for each operation
 
     skip() is asked for each instruction, by its place, whether to leave it out: for tests.
     """
-    here, back, carry, column, result = entry, 0, 0, 0, 0
+    here, carry = entry, 0
     base = SLOTS["BASE"] * SLOT - HEADER
+    memory[RESULT] = 0
 
     def place(slot: int) -> int:
         if slot >= TABLE:
@@ -41,16 +56,21 @@ def run(  # noqa: C901 - a branch for each operation
         at = place(slot)
         memory[at : at + SLOT] = (value & _FULL).to_bytes(SLOT, "little")
 
+    def columns(given: int) -> int:
+        return int(table[1] if given else memory[base + 1])
+
     def jump(distance: int) -> int:
-        return here + _STEP * ((distance ^ 128) - 128) - _STEP
+        return here + ((distance ^ 128) - 128)
 
     while True:
+        opcode = code[here]
+        operands = opcode >> OPERAND_BITS
         if skip is not None and skip(here):
-            here += _STEP
+            here += 1 + operands
             continue
-        operation = OPERATIONS[code[here]]
-        d, a, b = code[here + 1 : here + 4]
-        here += _STEP
+        operation = OPERATIONS[opcode & (1 << OPERAND_BITS) - 1]
+        d, a, b = [*code[here + 1 : here + 1 + operands], 0, 0, 0][:3]
+        here += 1 + operands
         if operation == "MUL":
             put(d, get(a) * get(b) % P)
         elif operation == "SQR":
@@ -72,10 +92,15 @@ def run(  # noqa: C901 - a branch for each operation
             put(d, total)
         elif operation == "MINUS":
             put(d, get(a) - get(b))
+        elif operation == "COPY":
+            put(d, get(a))
+            carry = 0
         elif operation == "REDUCE":
             total = get(a) + get(b)
             put(d, total if carry or total > _FULL else get(a))
             carry = 0
+        elif operation == "INVERT":
+            invert(memory, d)
         elif operation == "ODD":
             put(d, get(d) + ((get(d) + get(a) + 1) & 1))
         elif operation == "SWAP":
@@ -86,43 +111,54 @@ def run(  # noqa: C901 - a branch for each operation
             source, at = (table, 0) if b else (memory, base)
             teeth, spacing = source[at], source[at + 1]
             digits = get(a) >> 1
-            index = sum((digits >> column + spacing * i & 1) << i for i in range(teeth))
+            index = sum((digits >> memory[COLUMN] + spacing * i & 1) << i for i in range(teeth))
             top = 1 << teeth - 1
-            memory[NEGATIVE] = not index & top
-            index = (index if index & top else ~index) & top - 1
+            memory[NEGATIVE] = bool(index & top)
+            index = (~index if index & top else index) & top - 1
             at += HEADER + 2 * index * SLOT
             for offset in (0, 1):
                 start = at + offset * SLOT
                 put(d + offset, int.from_bytes(source[start : start + SLOT], "little"))
         elif operation == "COLUMNS":
-            column = table[1] if d else memory[base + 1]
-        elif operation == "NEXT":
-            column = column - 1 & 255
+            memory[COLUMN] = columns(d)
         elif operation == "UNLESS":
-            if column >= (table[1] if d else memory[base + 1]):
-                here = jump(a)
-        elif operation == "LOOP":
-            if column > 0:
+            if memory[COLUMN] >= columns(a):
+                here = jump(d)
+        elif operation == "UNTIL":
+            if memory[a] != memory[b]:
                 here = jump(d)
         elif operation == "JUMP":
             here = jump(d)
-        elif operation == "CALL":
-            back, here = here, _STEP * (a if memory[2] else d)
+        elif operation in ("CALL", "EITHER"):
+            memory[2 * BACK : 2 * BACK + 2] = here.to_bytes(2, "little")
+            here = 4 * (a if operation == "EITHER" and memory[COMPLETE] else d)
         elif operation == "RETURN":
-            here = back
+            here = int.from_bytes(memory[2 * BACK : 2 * BACK + 2], "little")
         elif operation == "CHECK":
-            result |= get(d) != 0
+            memory[RESULT] |= get(d) != 0
         elif operation == "HASH":
             at, block = place(d), place(a)
             memory[at : at + SLOT] = compress(
                 bytes(memory[at : at + SLOT]), bytes(memory[block : block + 2 * SLOT])
             )
-        elif operation == "WIPE":
-            for slot in range(d, a + 1):
-                put(slot, 0)
+        elif operation == "FILL":
+            memory[place(d) : place(a) + SLOT] = bytes([b]) * (place(a) + SLOT - place(d))
+        elif operation == "SET":
+            memory[d] = a
+        elif operation == "STEP":
+            memory[d] = memory[d] + a & 255
+        elif operation == "GRAY":
+            count = memory[CONTROL["COUNT"]]
+            tooth = (count & -count).bit_length() - 1
+            memory[CONTROL["MOVING"]] = SLOTS["DOUBLES"] + 2 * tooth
+            memory[NEGATIVE] = ~(count ^ count >> 1) >> tooth & 1
+        elif operation == "PLACE":
+            count = memory[CONTROL["COUNT"]]
+            memory[CONTROL["TABLE"]] = memory[CONTROL["START"]] + 2 * (count ^ count >> 1)
+            memory[CONTROL["MOVING"]] = SLOTS["STEPS"] + count
         else:
             assert operation == "END"
-            return int(result)
+            return memory[RESULT]
 
 
 def compress(state: bytes, block: bytes) -> bytes:

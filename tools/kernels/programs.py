@@ -8,7 +8,9 @@ formulas never fail.
 
 from __future__ import annotations
 
-from kernels.machine import BASE_TEETH, CONSTANTS, KEY_TEETH, SLOTS
+import re
+
+from kernels.machine import BASE_TEETH, CONSTANTS, KEY_TEETH, SLOTS, TABLE
 
 P = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEFFFFFC2F
 N = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
@@ -59,11 +61,9 @@ VALUES = {
     "A1": A1,
     "A2": A2,
     "B1": B1,
-    # 2^L - 1 for the L digits of a half: see `split`
+    # 2^L - 1 for the L digits of a half, see `split`, and what makes it that for a key's comb
     "DIGITS": (1 << BASE_TEETH * spacing(BASE_TEETH)) - 1,
-    # HMAC, RFC 2104
-    "IPAD": int.from_bytes(b"\x36" * 32, "little"),
-    "OPAD": int.from_bytes(b"\x5c" * 32, "little"),
+    "MORE": (1 << KEY_TEETH * spacing(KEY_TEETH)) - (1 << BASE_TEETH * spacing(BASE_TEETH)),
     # SHA-256, FIPS 180-4: where it begins, and the end of a message of 96 bytes
     "IV": int.from_bytes(b"".join(word.to_bytes(4, "big") for word in IV), "little"),
     "PADDING": int.from_bytes(b"\x80" + bytes(29) + (8 * 96).to_bytes(2, "big"), "little"),
@@ -197,35 +197,13 @@ right_side:
 """
 
 POINTS = """
-# R, S = the affine point, integers below P. The result tells whether there is one: Z not 0.
-affine:
-    REDUCE A Z FOLD_P
-    END                 # A is inverted
-divide:
-    t0 = A
-    CALL affine_jacobian affine_complete
-    REDUCE R X FOLD_P
-    REDUCE S Y FOLD_P
-    CHECK A
-    END
-
-# (x, y) from R, S, big endian and below P. The result is 0 if the point is on the curve.
-equation:
-    SWAP R R
-    SWAP S S
-    x = R
-    y = S
-    CALL right_side right_side
-    t1 = y * y
-    t0 = t0 - t1
-    JUMP differs
-# (x, y) with x = R, and S = y below P, is a point if there is one: then the result is 0.
+# (x, y) with x = V, and S = y below P, is a point if there is one: then the result is 0.
 # A square root is the power (P + 1) / 4.
 # The exponent is 223 ones, a 0, 22 ones, 0000, 11, 00 in binary.
 root:
     R = V
     x = R
-    CALL right_side right_side
+    CALL right_side
     t1 = t0 ^ 1
     t1 = t1 * t0        # 2 ones
     t2 = t1 ^ 1
@@ -263,6 +241,20 @@ differs:
 flip:
     y = ZERO - y
     END
+# (x, y) from R, S, big endian. The result is 0 if both are below P and the point on the curve.
+equation:
+    SWAP x R
+    SWAP y S
+    REDUCE T x FOLD_P
+    MINUS T T x
+    CHECK T
+    REDUCE T y FOLD_P
+    MINUS T T y
+    CHECK T
+    CALL right_side
+    t1 = y * y
+    t0 = t0 - t1
+    JUMP differs
 """
 
 SCALARS = """
@@ -310,15 +302,15 @@ HASHES = """
 # HMAC-SHA256 (RFC 2104; FIPS 180-4) with KEY_, 32 bytes: HASHED, to which the message is added
 # block by block, and what becomes of it in the end
 inner:
-    XOR T KEY_ IPAD
-    T_ = IPAD
+    FILL T T_ 54
+    XOR T T KEY_
     HASHED = IV
     HASH HASHED T
     RETURN
 outer:
     U = HASHED
-    XOR T KEY_ OPAD
-    T_ = OPAD
+    FILL T T_ 92
+    XOR T T KEY_
     HASHED = IV
     HASH HASHED T
     T = U
@@ -328,6 +320,15 @@ outer:
 """
 
 MULTIPLES = """
+# Digest D, secret E, nonce V: big endian
+load:
+    SWAP E E
+    SWAP D D
+    REDUCE D D FOLD_N
+    SWAP V V
+    REDUCE V V FOLD_N
+    RETURN
+
 # T = the sum of all that lasts from one signature to the next, but for the comb
 sum_up:
     PLUS T P N
@@ -348,38 +349,59 @@ sum_up:
     PLUS T T BZ
     PLUS T T BT
     RETURN
+    END                 # never signs, even if RETURN is left out
 
-# (X, Y, Z) = V G, with K = V blinded: the sum begins with the point (BX, BY, BZ), which the
-# doublings take to -BT G.
-multiple:
+# A signature. First (X, Y, Z) = V G, with K = V blinded: the sum begins with the point
+# (BX, BY, BZ), which the doublings take to -BT G. R, S is the affine point, below P.
+sign:
+    CALL load
     K = V
     PLUS K K BT
     REDUCE K K FOLD_N
-    CALL split split
+    CALL split
     X = BX
     Y = BY
     C = BX
     Z = BZ
     COLUMNS BASE
 multiple_column:
-    NEXT
-    CALL double double
+    STEP COLUMN 255
+    CALL double
     PICK x K1 BASE
     NEGATE y
-    CALL add add
+    CALL add
     PICK x K2 BASE
     NEGATE y
     x = x * BETA
-    CALL add add
-    LOOP multiple_column
+    CALL add
+    UNTIL multiple_column COLUMN NONE
+    A = Z               # which forgets the witness's carry
+    REDUCE A A FOLD_P
+    INVERT 0
+    t0 = A
+    CALL affine_jacobian
+    REDUCE R X FOLD_P
+    REDUCE S Y FOLD_P
+# W = (D + R E) / V
+    A = R
+    B = E
+    CALL times
+    PLUS T T D
+    REDUCE W T FOLD_N
+    A = V
+    INVERT 1
+    B = W
+    CALL times
+    W = T
     END
 
 # Whether (R, S) is not V G after all: V is loaded anew. README.md has the argument.
 # The point is on the curve; the witness is what it becomes when only the points are picked once
 # more; nothing that lasts has changed.
 check_multiple:
+    CALL load
     x = R
-    CALL right_side right_side
+    CALL right_side
     t1 = S * S
     t0 = t0 - t1
     REDUCE T t0 FOLD_P
@@ -387,11 +409,11 @@ check_multiple:
     K = V
     PLUS K K BT
     REDUCE K K FOLD_N
-    CALL split split
+    CALL split
     H1 = BX
     COLUMNS BASE
 witness_column:
-    NEXT
+    STEP COLUMN 255
     PLUS H1 H1 H1
     REDUCE H1 H1 FOLD_N
     PICK x K1 BASE
@@ -403,26 +425,47 @@ witness_column:
     x = x * BETA
     PLUS H1 H1 x
     PLUS H1 H1 y
-    LOOP witness_column
+    UNTIL witness_column COLUMN NONE
     MINUS T H1 C
     CHECK T
-check_seal:
-    CALL sum_up sum_up
+    CALL sum_up
     MINUS T T SEAL
     CHECK T
+    END
+
+# Whether W V is not D + R E after all; S = W
+check_sign:
+    A = W
+    B = V
+    CALL times
+    K = T
+    A = E
+    B = R
+    CALL times
+    PLUS T T D
+    REDUCE T T FOLD_N
+    MINUS T T K
+    CHECK T
+    S = W
+    END
+# S = -S
+other_sign:
+    SWAP S S
+    MINUS S N S
+    SWAP S S
     END
 
 # The next blinding: twice the point and its scalar. Both stay random if they were. C doubles with
 # the point, U by itself; they must agree, and so must what is then kept.
 blind:
-    CALL sum_up sum_up
+    CALL sum_up
     MINUS T T SEAL
     CHECK T
     X = BX
     Y = BY
     C = BT
     Z = BZ
-    CALL double double
+    CALL double
     PLUS U BT BT
     REDUCE U U FOLD_N
     MINUS T U C
@@ -444,40 +487,42 @@ blind:
     CHECK T
     END
 seal:
-    CALL sum_up sum_up
+    CALL sum_up
     SEAL = T
     END
 
 # The first blinding, which is not random, ...
 blind_plainly:
-    MINUS BT N BT       # BT = -2^22
+    MINUS BT N BT       # BT = -2^26
     BX = x
     BY = y
     BZ = ONE
-    REDUCE V V FOLD_N
     JUMP seal
-# ... and what becomes of it with a random scalar V and its multiple; V = 1 for a last check
+# ... and what becomes of it with a random scalar V and its multiple
 blind_randomly:
-    BX = X
-    BY = Y
-    BZ = Z
+    BX = R
+    BY = S
+    BZ = ONE
     A = V
     B = BT
-    CALL times times
+    CALL times
     BT = T
-    V = ONE
     JUMP seal
-# (X, Y, Z) = D G + E Q by the combs of G and Q, the latter with at least as many columns.
-# No column is empty, so the sum begins with a point.
+
+# R, S = D G + E Q by the combs of G and Q, the latter with at least as many columns.
+# No column is empty, so the sum begins with a point. The result tells whether it is finite:
+# Z not 0.
 sum:
     K = D
-    CALL split split
+    CALL split
     H1 = K1
     H2 = K2
     K = E
-    CALL split split
+    CALL split
+    PLUS K1 K1 MORE
+    PLUS K2 K2 MORE
     COLUMNS KEY
-    NEXT
+    STEP COLUMN 255
     TAKE x K1 KEY
     NEGATE y
     X = x
@@ -485,216 +530,189 @@ sum:
     Z = ONE
     JUMP sum_second
 sum_column:
-    NEXT
-    CALL double double_complete
+    STEP COLUMN 255
+    EITHER double double_complete
     TAKE x K1 KEY
     NEGATE y
-    CALL add add_complete
+    EITHER add add_complete
 sum_second:
     TAKE x K2 KEY
     NEGATE y
     x = x * BETA
-    CALL add add_complete
-    UNLESS BASE sum_next
+    EITHER add add_complete
+    UNLESS sum_next BASE
     TAKE x H1 BASE
     NEGATE y
-    CALL add add_complete
+    EITHER add add_complete
     TAKE x H2 BASE
     NEGATE y
     x = x * BETA
-    CALL add add_complete
+    EITHER add add_complete
 sum_next:
-    LOOP sum_column
+    UNTIL sum_column COLUMN NONE
+    A = Z               # which forgets the witness's carry
+    REDUCE A A FOLD_P
+    INVERT 0
+    t0 = A
+    EITHER affine_jacobian affine_complete
+    REDUCE R X FOLD_P
+    REDUCE S Y FOLD_P
+    CHECK A
     END
 """
 
-COMBS = """
+# Slots of a tooth, of the double of one, and of what divides both, relative to MOVING
+_TOOTH = SLOTS["TEETH"] - SLOTS["DOUBLES"]
+_RATIO = SLOTS["RATIOS"] - SLOTS["DOUBLES"]
+
+COMBS = f"""
 # A comb of (x, y): the table has every sum of the teeth, which are 2^(spacing * i) (x, y), with
-# signs; the last tooth's is always positive. No addition here meets equal or opposite points: of
+# signs; the last tooth's is always negative. No addition here meets equal or opposite points: of
 # each two, one is an odd multiple of (x, y) and one an even, or they differ in size, and both are
 # below 2^132. Divisions by Z are put off until the product of all, W, is known.
 #
-# MOVING0 ... is a tooth's double, MOVING10 ... the tooth, MOVING12 ... the next.
+# MOVING0 and 1 are a tooth's double; what begins with a T is the tooth, and then the next one.
 comb:
-    MOVING10 = x
-    MOVING11 = y
+    SET MOVING {SLOTS["DOUBLES"]}
+    TX = x
+    TY = y
     X = x
     Y = y
     W = ONE
-    END
 # From here on (X, Y) is a point of an isomorphic curve, where Z is 1 again.
 tooth:
     Z = ONE
-    CALL double double
+    CALL double
     MOVING0 = X
     MOVING1 = Y
-    MOVING22 = Z
+    RATIO = Z
     W = W * Z
     Z = ONE
     COLUMNS KEY
-    NEXT
+    STEP COLUMN 255
 tooth_double:
-    NEXT
-    CALL double double
-    LOOP tooth_double
-    MOVING12 = X
-    MOVING13 = Y
-    MOVING23 = Z
+    STEP COLUMN 255
+    CALL double
+    UNTIL tooth_double COLUMN NONE
+    NEXT_TX = X
+    NEXT_TY = Y
+    NEXT_RATIO = Z
     W = W * Z
-    END
-total:
+    STEP MOVING 2
+    UNTIL tooth MOVING LAST
     REDUCE A W FOLD_P
-    END                 # A is inverted
+    INVERT 0
 settle_tooth:
+    STEP MOVING 254
     t0 = A * A
-    MOVING12 = MOVING12 * t0
+    NEXT_TX = NEXT_TX * t0
     t0 = t0 * A
-    MOVING13 = MOVING13 * t0
-    A = A * MOVING23
+    NEXT_TY = NEXT_TY * t0
+    A = A * NEXT_RATIO
     t0 = A * A
     MOVING0 = MOVING0 * t0
     t0 = t0 * A
     MOVING1 = MOVING1 * t0
-    A = A * MOVING22
-    END
-# The first entry: the last tooth less all others
-last_tooth:
-    X = MOVING10
-    Y = MOVING11
+    A = A * RATIO
+    UNTIL settle_tooth MOVING FIRST
+# The first entry: all teeth subtracted
+    X = TX
+    Y = ZERO - TY
     Z = ONE
-    END
 less_tooth:
-    x = MOVING10
-    y = ZERO - MOVING11
-    CALL add add
-    END
-# The others, each from the one before
-next_steps:
-    X = TABLE0
-    Y = TABLE1
-    Z = ONE
-    END
-plus_double:
+    STEP MOVING 2
+    x = TX
+    y = ZERO - TY
+    CALL add
+    UNTIL less_tooth MOVING LAST
+    SET COUNT 0
+    JUMP entry
+# The others along a Gray code, each from the one before
+next_entry:
+    GRAY
     x = MOVING0
     y = MOVING1
-    END
-less_double:
-    x = MOVING0
-    y = ZERO - MOVING1
-    END
+    NEGATE y
+    CALL add
 entry:
-    CALL add add
+    PLACE
     MOVING0 = t1
-first_entry:
     TABLE0 = X
     TABLE1 = Y
-    W = Z
-    END
+    STEP COUNT 1
+    UNTIL next_entry COUNT ENTRIES
+    REDUCE A Z FOLD_P
+    INVERT 0
 settle_entry:
+    STEP COUNT 255
+    PLACE
     t0 = A * A
     TABLE0 = TABLE0 * t0
     t0 = t0 * A
     TABLE1 = TABLE1 * t0
     A = A * MOVING0
+    UNTIL settle_entry COUNT NONE
     END
 """
+for _name, _offset in (("T", _TOOTH), ("NEXT_T", _TOOTH + 2)):
+    for _coordinate in "XY":
+        COMBS = re.sub(
+            rf"\b{_name}{_coordinate}\b", f"MOVING{_offset + (_coordinate == 'Y')}", COMBS
+        )
+COMBS = re.sub(r"\bRATIO\b", f"MOVING{_RATIO}", COMBS)
+COMBS = re.sub(r"\bNEXT_RATIO\b", f"MOVING{_RATIO + 1}", COMBS)
 
 ECDSA = """
-# Digest D, secret E, nonce V: big endian
-begin_sign:
-    SWAP E E
-    SWAP D D
-    REDUCE D D FOLD_N
-    SWAP V V
-    END
-finish_sign:
-    A = V
-    END                 # A is inverted
-# W = (D + R E) / V
-divide_sign:
-    W = A
-    A = R
-    B = E
-    CALL times times
-    PLUS T T D
-    REDUCE T T FOLD_N
-    A = W
-    B = T
-    CALL times times
-    W = T
-    END
-# Whether W V is not D + R E after all; S = W
-check_sign:
-    A = W
-    B = V
-    CALL times times
-    K = T
-    A = E
-    B = R
-    CALL times times
-    PLUS T T D
-    REDUCE T T FOLD_N
-    MINUS T T K
-    CHECK T
-    S = W
-    END
-# S = -S
-other_sign:
-    SWAP S S
-    MINUS S N S
-    SWAP S S
-    END
 # R, S as big-endian bytes
 point_out:
     SWAP R R
     SWAP S S
     END
 wipe:
-    WIPE X LAST
+    FILL X C 0
     END
 # Nonces, RFC 6979, section 3.2: KEY_ is the key, VALUE the value. The message that makes a new key
 # begins with the value; T, T_, U, U_ take what comes next, with zeros behind it.
+begin_nonce:
+    FILL KEY_ KEY_ 0
+    FILL VALUE VALUE 1
+    END
 begin_key:
-    CALL inner inner
+    CALL inner
     T = VALUE
-    T_ = ZERO
-    JUMP hash_rest
+    FILL T_ U_ 0
+    END
 hash:
     HASH HASHED T
     T = U
     T_ = U_
-hash_rest:
-    U = ZERO
-    U_ = ZERO
+    FILL U U_ 0
     END
 end_key:
     HASH HASHED T
-    CALL outer outer
+    CALL outer
     KEY_ = HASHED
 next_value:
-    CALL inner inner
+    CALL inner
     T = VALUE
     T_ = PADDING
     HASH HASHED T
-    CALL outer outer
+    CALL outer
     VALUE = HASHED
     END
 
 # r = E, s = V, digest D, big endian: V = r, D = D / s, E = r / s
 begin_verify:
-    SWAP V V
-    SWAP E E
+    SWAP A V
+    SWAP V E
     SWAP D D
     REDUCE D D FOLD_N
-    A = V
-    V = E
-    END                 # A is inverted
-divide_verify:
+    INVERT 1
     B = V
-    CALL times times
+    CALL times
     E = T
     B = D
-    CALL times times
+    CALL times
     D = T
     END
 # Whether the x of the sum is not r
@@ -702,42 +720,35 @@ unlike_r:
     MINUS T R V
     CHECK T
     END
-# The same, then V = r, D = -D / r, E = s / r
+# The same, then V = r, D = -D / r, E = s / r and what `root` gives
 begin_recover:
-    SWAP A V
+    SWAP B V
     SWAP V E
-    E = A
     SWAP D D
     REDUCE D D FOLD_N
     A = V
-    END                 # A is inverted
-divide_recover:
-    B = E
-    CALL times times
+    INVERT 1
+    CALL times
     E = T
     B = D
-    CALL times times
+    CALL times
     MINUS D N T
-    END
+    JUMP root
 """
 
-SOURCE = FORMULAS + SCALARS + HASHES + MULTIPLES + POINTS + COMBS + ECDSA
+SOURCE = FORMULAS + SCALARS + HASHES + MULTIPLES + ECDSA + POINTS + COMBS
 
-# What the backend knows by name
+# What the backend knows by name, and what only its start does
 ENTRIES = (
-    *("multiple", "check_multiple", "blind", "blind_plainly", "blind_randomly", "sum", "affine"),
-    *("divide", "equation", "root", "flip", "comb", "tooth", "total", "settle_tooth"),
-    *("last_tooth", "less_tooth", "next_steps", "plus_double", "less_double", "entry"),
-    *("first_entry", "settle_entry", "begin_sign", "finish_sign", "divide_sign", "check_sign"),
-    *("other_sign", "point_out", "wipe", "begin_key", "hash", "end_key", "next_value"),
-    *("begin_verify", "divide_verify", "unlike_r", "begin_recover", "divide_recover"),
+    *("sign", "check_multiple", "check_sign", "other_sign", "point_out", "wipe", "blind", "sum"),
+    *("flip", "equation", "comb", "begin_nonce", "begin_key", "hash", "end_key"),
+    *("next_value", "begin_verify", "unlike_r", "begin_recover"),
 )
-PUBLIC_SLOTS = (
-    *("BT", "T", "R", "S", "D", "E", "V", "KEY_", "VALUE"),
-    *("DOUBLES", "STEPS", "KEY", "BASE"),
-)
-assert (SLOTS["TEETH"] - SLOTS["DOUBLES"], SLOTS["RATIOS"] - SLOTS["DOUBLES"]) == (10, 22)
+START_ENTRIES = ("equation", "sign", "blind_plainly", "blind_randomly")
+PUBLIC_SLOTS = (*("T", "R", "S", "D", "VALUE", "DOUBLES", "KEY", "BASE"),)
+START_SLOTS = ("BT", "R", "V", "BASE")
+assert _RATIO + 2 * BASE_TEETH < TABLE // 2  # what an operand reaches
 # A base comb with more columns than a key's would have some that no key column goes with.
 assert spacing(BASE_TEETH) <= spacing(KEY_TEETH)
-# All combs have the same number of digits.
-assert len({teeth * spacing(teeth) for teeth in (3, KEY_TEETH, BASE_TEETH)}) == 1
+# The combs of keys have the same number of digits.
+assert KEY_TEETH * spacing(KEY_TEETH) == 3 * spacing(3)

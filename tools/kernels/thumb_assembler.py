@@ -17,7 +17,7 @@ _ALU = {
     **{"and": 0x4000, "eor": 0x4040, "adc": 0x4140, "sbc": 0x4180, "tst": 0x4200},
     **{"neg": 0x4240, "cmp": 0x4280, "orr": 0x4300, "mul": 0x4340, "bic": 0x4380, "mvn": 0x43C0},
     **{"lsl": 0x4080, "lsr": 0x40C0, "asr": 0x4100, "ror": 0x41C0},
-    **{"sxth": 0xB200, "uxth": 0xB280, "uxtb": 0xB2C0, "rev": 0xBA00},
+    **{"sxth": 0xB200, "sxtb": 0xB240, "uxth": 0xB280, "uxtb": 0xB2C0, "rev": 0xBA00},
 }
 _SHIFTS = {"lsl": 0x0000, "lsr": 0x0800, "asr": 0x1000}
 # opcode of the form with an immediate offset, and its unit
@@ -25,7 +25,7 @@ _MEMORY = {
     **{"str": (0x6000, 4), "ldr": (0x6800, 4), "strb": (0x7000, 1)},
     **{"ldrb": (0x7800, 1), "strh": (0x8000, 2), "ldrh": (0x8800, 2)},
 }
-_MEMORY_REGISTER = {"str": 0x5000, "ldr": 0x5800, "ldrb": 0x5C00, "ldrh": 0x5A00}
+_MEMORY_REGISTER = {"str": 0x5000, "strb": 0x5400, "ldr": 0x5800, "ldrb": 0x5C00, "ldrh": 0x5A00}
 
 
 class Program:

@@ -16,19 +16,18 @@ PIECES = 19
 STEPS = 590
 _SIZE = 40  # bytes of a number
 _F, _G, _D, _E, _M = range(4, 4 + 5 * _SIZE, _SIZE)
-_MEMORY, _INVERSE, _DELTA, _BATCHES, _END = range(_M + _SIZE, _M + _SIZE + 20, 4)
+_INVERSE, _DELTA, _BATCHES, _END = range(_M + _SIZE, _M + _SIZE + 16, 4)
 _FRAME = _END + 4
 _UP = 32 - PIECE
 
 
-def assemble() -> list[int]:
-    """The half words of invert(memory, order)."""
-    emit = Program()
-    _enter(emit)
+def write(emit: Program, memory: int) -> None:
+    """What INVERT does: A = 1 / A. It has a frame of its own below the kernel's, where the
+    memory's address stands at this offset."""
+    _enter(emit, memory + _FRAME)
     _steps(emit)
     _apply(emit)
-    _finish(emit)
-    return emit.assemble()
+    _finish(emit, memory + _FRAME)
 
 
 def _load(emit: Program, register: str, value: int) -> None:
@@ -37,20 +36,15 @@ def _load(emit: Program, register: str, value: int) -> None:
     emit(f"add {register}, #{value & 255}")
 
 
-def _enter(emit: Program) -> None:
+def _enter(emit: Program, memory: int) -> None:
     emit(f"""
-        mov r4, r8
-        mov r5, r9
-        mov r6, r10
-        mov r7, r11
-        push {{r4-r7}}
+    invert:                     @ r7 is the memory, r0 the slot 0 of it for P and 1 for N
         sub sp, #{_FRAME}
-        str r0, [sp, #{_MEMORY}]
-        mov r2, r0
+        mov r2, r7
         add r2, #{SLOTS["P"] * SLOT}
     """)
     _load(emit, "r3", pow(P, -1, 1 << PIECE))
-    emit(f"cmp r1, #0\nbeq modulus\nmov r2, r0\nadd r2, #{SLOTS['N'] * SLOT}")
+    emit(f"cmp r0, r7\nbeq modulus\nadd r2, #{(SLOTS['N'] - SLOTS['P']) * SLOT}")
     _load(emit, "r3", pow(N, -1, 1 << PIECE))
     emit(f"""
     modulus:
@@ -74,7 +68,7 @@ def _enter(emit: Program) -> None:
         mov r4, #1
         add r3, sp, #{_E}
         strh r4, [r3, #0]
-        ldr r2, [sp, #{_MEMORY}]
+        ldr r2, [sp, #{memory}]
     """)
     _load(emit, "r1", SLOTS["A"] * SLOT)
     emit(f"""
@@ -126,7 +120,7 @@ def _steps(emit: Program) -> None:
     batch:
         ldr r6, [sp, #{_DELTA}]
         mov r8, r6
-        mov r6, #{PIECE // 2}
+        mov r6, #{PIECE}
         mov r9, r6
         add r2, sp, #{_F}
         ldrh r0, [r2, #0]
@@ -137,46 +131,41 @@ def _steps(emit: Program) -> None:
         mov r4, #0
         mov r5, #1
     step:
-    """)
-    for _ in range(2):
-        emit("""
-            mov r6, r8
-            asr r6, r6, #31
-            lsl r7, r1, #31
-            asr r7, r7, #31
-            and r6, r7
-            mov r10, r6
-            mov r7, r8
-            eor r7, r6
-            sub r7, #1
-            mov r8, r7
-            lsl r7, r1, #31
-            lsr r7, r7, #31
-            orr r7, r6
-            mov r6, r0
-            mul r6, r7
-            add r1, r1, r6
-            mov r6, r2
-            mul r6, r7
-            add r4, r4, r6
-            mov r6, r3
-            mul r6, r7
-            add r5, r5, r6
-            mov r7, r10
-            mov r6, r1
-            mul r6, r7
-            sub r0, r0, r6
-            mov r6, r4
-            mul r6, r7
-            sub r2, r2, r6
-            mov r6, r5
-            mul r6, r7
-            sub r3, r3, r6
-            asr r1, r1, #1
-            lsl r2, r2, #1
-            lsl r3, r3, #1
-        """)
-    emit(f"""
+        mov r6, r8
+        asr r6, r6, #31
+        lsl r7, r1, #31
+        asr r7, r7, #31
+        and r6, r7
+        mov r10, r6
+        mov r7, r8
+        eor r7, r6
+        sub r7, #1
+        mov r8, r7
+        lsl r7, r1, #31
+        lsr r7, r7, #31
+        orr r7, r6
+        mov r6, r0
+        mul r6, r7
+        add r1, r1, r6
+        mov r6, r2
+        mul r6, r7
+        add r4, r4, r6
+        mov r6, r3
+        mul r6, r7
+        add r5, r5, r6
+        mov r7, r10
+        mov r6, r1
+        mul r6, r7
+        sub r0, r0, r6
+        mov r6, r4
+        mul r6, r7
+        sub r2, r2, r6
+        mov r6, r5
+        mul r6, r7
+        sub r3, r3, r6
+        asr r1, r1, #1
+        lsl r2, r2, #1
+        lsl r3, r3, #1
         mov r6, r9
         sub r6, #1
         mov r9, r6
@@ -295,7 +284,7 @@ def _apply(emit: Program) -> None:
     """)
 
 
-def _finish(emit: Program) -> None:
+def _finish(emit: Program, memory: int) -> None:
     """f is 1 or -1, and d, with its sign, the inverse: brought to 0 ... modulus - 1."""
     emit(f"""
         add r0, sp, #{_F}
@@ -336,7 +325,7 @@ def _finish(emit: Program) -> None:
         sub r7, #1
         bne normalize
         add r0, sp, #{_D}
-        ldr r1, [sp, #{_MEMORY}]
+        ldr r1, [sp, #{memory}]
     """)
     _load(emit, "r2", SLOTS["A"] * SLOT)
     emit(f"""
@@ -361,15 +350,10 @@ def _finish(emit: Program) -> None:
         mov r0, sp
         mov r1, #0
         mov r2, #{_FRAME // 4}
-    leave_word:                 @ nothing secret stays on the stack
+    invert_wipe:                @ nothing secret stays on the stack
         stm r0!, {{r1}}
         sub r2, #1
-        bne leave_word
+        bne invert_wipe
         add sp, #{_FRAME}
-        pop {{r4-r7}}
-        mov r8, r4
-        mov r9, r5
-        mov r10, r6
-        mov r11, r7
-        mov r0, #0
+        b next
     """)

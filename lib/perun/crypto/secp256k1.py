@@ -12,35 +12,30 @@ import sys
 from perun.compat import MICROPYTHON, native_module
 
 
-def _choose():
-    """The fastest backend that this machine can run."""
-    # MicroPython's number of the machine code that it loads. UMAAL is not in ARMv6-M and ARMv7-M
-    # (4, 5), which would take the module all the same: then that is not to be tried.
-    code = getattr(sys.implementation, "_mpy", 0) >> 10 & 15
-    kinds = ("thumb", "viper") if code < 6 else ("umaal", "thumb", "viper")
-    if sys.maxsize >> 32:  # a computer, which has viper
-        kinds = ("viper64", "umaal", "thumb")
-    for kind in kinds:
-        kernel = native_module("perun.crypto._secp256k1_" + kind)
-        if kernel:
-            from perun.crypto._secp256k1_machine import Curve
+# The fastest backend that this machine can run. MicroPython has a number for the machine code
+# that it loads. UMAAL is not in ARMv6-M and ARMv7-M (4, 5), which would take the module all the
+# same: then that is not to be tried.
+_kinds = ("umaal", "thumb", "viper")
+if getattr(sys.implementation, "_mpy", 0) >> 10 & 15 < 6:
+    _kinds = ("thumb", "viper")
+if sys.maxsize >> 32:  # a computer, which has viper
+    _kinds = ("viper64", "umaal", "thumb")
+for _kind in _kinds:
+    _kernel = native_module("perun.crypto._secp256k1_" + _kind)
+    if _kernel:
+        from perun.crypto._secp256k1_machine import Curve
 
-            return Curve(kernel)
-    from perun.crypto import _secp256k1_bigint
+        _backend = Curve(_kernel)
+        break
+else:
+    from perun.crypto import _secp256k1_bigint as _backend
 
-    return _secp256k1_bigint
-
-
-_backend = _choose()
 BACKEND = _backend.NAME  # "asm_thumb", "viper" or "bigint"
-
-N = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 # Big-endian numbers of one length are ordered as their bytes are: ranges need no integers.
 _ZERO = bytes(32)
-_ORDER = N.to_bytes(32, "big")
-_LAST = (N - 1).to_bytes(32, "big")
-_HALF_ORDER = (N >> 1).to_bytes(32, "big")
+_ORDER = bytes.fromhex("fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141")
+_HIGH_S = bytes.fromhex("7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a1")
 _BYTES_LIKE = (bytes, bytearray, memoryview)
 
 
@@ -150,22 +145,23 @@ def _is_strict(signature):
         isinstance(signature, _BYTES_LIKE)
         and len(signature) == 65
         and signature[64] in (27, 28)
-        and _is_within(signature, 0, _LAST)
-        and _is_within(signature, 32, _HALF_ORDER)
+        and _is_within(signature, 0, _ORDER)
+        and _is_within(signature, 32, _HIGH_S)
     )
 
 
-def _is_within(signature, at, most):
-    """Whether the number there is from 1 to `most`; its first byte nearly always tells."""
-    if 0 < signature[at] < most[0]:
+def _is_within(signature, at, end):
+    """Whether the number there is 1 or more, below `end`; its first byte nearly always tells."""
+    if 0 < signature[at] < end[0]:
         return True
-    return _ZERO < bytes(signature[at : at + 32]) <= most
+    return _ZERO < bytes(signature[at : at + 32]) < end
 
 
 def _nonce(digest, secret, entropy, tried):
     """The next candidate of RFC 6979, section 3.2, after those that were tried."""
     if digest >= _ORDER:
-        digest = (int.from_bytes(digest, "big") - N).to_bytes(32, "big")
+        digest = int.from_bytes(digest, "big") - int.from_bytes(_ORDER, "big")
+        digest = digest.to_bytes(32, "big")
     return _backend.nonce(digest, secret, entropy, tried)
 
 

@@ -5,7 +5,8 @@
 SAMPLES is a JSON file made by crypto.py of the host, WITHOUT the kinds of native modules that must
 not be used, with commas between. Prints the backend's name and, with "weigh", the bytes
 allocated by COUNT times. The operation "import" prints the heap that the curve keeps once it has
-signed and verified, what a prepared key and what hashing take besides, and the modules.
+signed and verified, what a prepared key and what hashing take besides, what its start takes for a
+moment, and the modules.
 """
 
 import gc
@@ -44,6 +45,7 @@ def _keep(samples: dict) -> list:  # type: ignore[type-arg]
     kept = [_used()]
     from perun.crypto import secp256k1
 
+    moment = _start(secp256k1.BACKEND)
     secp256k1.sign(digest, secret)
     if not secp256k1.verify(digest, signature, public):
         raise ValueError("a good signature is refused")
@@ -56,7 +58,19 @@ def _keep(samples: dict) -> list:  # type: ignore[type-arg]
     kept.append(_used())
     modules = sorted(name for name in sys.modules if name.startswith("perun.crypto"))
     sizes = [after - kept[i] for i, after in enumerate(kept[1:])]
-    return sizes + [key and secp256k1.BACKEND, keccak.BACKEND] + modules
+    return sizes + [moment, key and secp256k1.BACKEND, keccak.BACKEND] + modules
+
+
+def _start(backend: str) -> int:
+    """What the field machine loads once and forgets."""
+    if backend == "bigint":
+        return 0
+    before = _used()
+    gc.disable()
+    module = compat.borrowed("perun.crypto._secp256k1_start")
+    used: int = gc.mem_alloc() - before  # type: ignore[attr-defined]
+    gc.enable()
+    return used if module else 0
 
 
 def _used() -> int:

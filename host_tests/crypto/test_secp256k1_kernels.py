@@ -661,11 +661,13 @@ def test_a_signature_with_a_flipped_bit_is_not_released(attempt: Attempt, seed: 
     caught = 0
     for number in range(max(250, CASES // 10)):
 
-        def flip(curve: Curve, work: bool = number % 2 == 0) -> bool:
-            begin, end = SLOTS["BX"] * SLOT, (SLOTS["C"] + 1) * SLOT
-            if not work:
-                begin, end = SLOT, len(curve._memory)
-            curve._memory[randoms.randrange(begin, end)] ^= 1 << randoms.randrange(8)
+        def flip(curve: Curve, number: int = number) -> bool:
+            places = range(SLOTS["BX"] * SLOT, (SLOTS["C"] + 1) * SLOT)
+            if number % 4 == 1:
+                places = range(SLOT, len(curve._memory))
+            elif number % 4 == 3:  # all that it notes but where CALL came from
+                places = range(2 * machine.BACK)
+            curve._memory[randoms.choice(places)] ^= 1 << randoms.randrange(8)
             return False
 
         moment = randoms.randrange(attempt.check)

@@ -38,7 +38,8 @@ OPERATIONS = (
     "TAKE",     # the same, but faster
     "COLUMNS",  # column = the number of columns of the table
     "UNLESS",   # jump, -128 to 127 bytes, if the table has no such column
-    "UNTIL",    # jump if two bytes of the control slot differ
+    "UNTIL",    # jump unless a byte of the control slot is a number: not one that is kept there,
+                #   where a flipped bit would go unnoticed
     "JUMP",
     "CALL",     # call a routine, by a quarter of its place; not nested
     "EITHER",   # call the first or, when points are told to be complete, the second routine
@@ -66,22 +67,20 @@ _OPERANDS = {
 TABLE = 128
 MOVING = 192
 
-# Bytes of the control slot. Python writes those of `MAKING` before it makes a comb, and whether
-# points are to be complete.
+# Bytes of the control slot. Python writes those of the last line before it makes a comb (all teeth
+# but one, twice; the entries; the first of them), and whether points are to be complete.
 CONTROL = {
     **{"TABLE": 0, "MOVING": 1, "COMPLETE": 2},
     "NEGATIVE": 3,  # whether the last column was
     **{"COLUMN": 4, "RESULT": 5},
     # 6 and 7 are the place that CALL came from
-    **{"COUNT": 8, "NONE": 9},  # the latter is always 0
-    **{"FIRST": 10, "LAST": 11, "ENTRIES": 12, "START": 13},
+    "COUNT": 8,
+    **{"TEETH_TO_MAKE": 9, "TEETH_TO_SUBTRACT": 10, "ENTRIES_TO_MAKE": 11, "START": 12},
 }
 BACK = 3  # as a word of 16 bits
 NEGATIVE, COLUMN, RESULT, COMPLETE = (
     CONTROL[name] for name in ("NEGATIVE", "COLUMN", "RESULT", "COMPLETE")
 )
-# The first and the last tooth, as MOVING; how many entries; where the first is
-MAKING = CONTROL["FIRST"]
 
 SLOT = 32  # bytes
 HEADER = 4  # bytes before a table's first entry: its teeth, its columns, and two to align it

@@ -125,7 +125,7 @@ def run(  # noqa: C901 - a branch for each operation
             if memory[COLUMN] >= columns(a):
                 here = jump(d)
         elif operation == "UNTIL":
-            if memory[a] != memory[b]:
+            if memory[a] != b:
                 here = jump(d)
         elif operation == "JUMP":
             here = jump(d)

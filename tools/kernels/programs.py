@@ -374,7 +374,7 @@ multiple_column:
     NEGATE y
     x = x * BETA
     CALL add
-    UNTIL multiple_column COLUMN NONE
+    UNTIL multiple_column COLUMN 0
     A = Z               # which forgets the witness's carry
     REDUCE A A FOLD_P
     INVERT 0
@@ -425,7 +425,7 @@ witness_column:
     x = x * BETA
     PLUS H1 H1 x
     PLUS H1 H1 y
-    UNTIL witness_column COLUMN NONE
+    UNTIL witness_column COLUMN 0
     MINUS T H1 C
     CHECK T
     CALL sum_up
@@ -549,7 +549,7 @@ sum_second:
     x = x * BETA
     EITHER add add_complete
 sum_next:
-    UNTIL sum_column COLUMN NONE
+    UNTIL sum_column COLUMN 0
     A = Z               # which forgets the witness's carry
     REDUCE A A FOLD_P
     INVERT 0
@@ -593,13 +593,14 @@ tooth:
 tooth_double:
     STEP COLUMN 255
     CALL double
-    UNTIL tooth_double COLUMN NONE
+    UNTIL tooth_double COLUMN 0
     NEXT_TX = X
     NEXT_TY = Y
     NEXT_RATIO = Z
     W = W * Z
     STEP MOVING 2
-    UNTIL tooth MOVING LAST
+    STEP TEETH_TO_MAKE 255
+    UNTIL tooth TEETH_TO_MAKE 0
     REDUCE A W FOLD_P
     INVERT 0
 settle_tooth:
@@ -614,7 +615,7 @@ settle_tooth:
     t0 = t0 * A
     MOVING1 = MOVING1 * t0
     A = A * RATIO
-    UNTIL settle_tooth MOVING FIRST
+    UNTIL settle_tooth MOVING {SLOTS["DOUBLES"]}
 # The first entry: all teeth subtracted
     X = TX
     Y = ZERO - TY
@@ -624,7 +625,8 @@ less_tooth:
     x = TX
     y = ZERO - TY
     CALL add
-    UNTIL less_tooth MOVING LAST
+    STEP TEETH_TO_SUBTRACT 255
+    UNTIL less_tooth TEETH_TO_SUBTRACT 0
     SET COUNT 0
     JUMP entry
 # The others along a Gray code, each from the one before
@@ -640,7 +642,8 @@ entry:
     TABLE0 = X
     TABLE1 = Y
     STEP COUNT 1
-    UNTIL next_entry COUNT ENTRIES
+    STEP ENTRIES_TO_MAKE 255
+    UNTIL next_entry ENTRIES_TO_MAKE 0
     REDUCE A Z FOLD_P
     INVERT 0
 settle_entry:
@@ -651,7 +654,7 @@ settle_entry:
     t0 = t0 * A
     TABLE1 = TABLE1 * t0
     A = A * MOVING0
-    UNTIL settle_entry COUNT NONE
+    UNTIL settle_entry COUNT 0
     END
 """
 for _name, _offset in (("T", _TOOTH), ("NEXT_T", _TOOTH + 2)):
@@ -745,7 +748,7 @@ ENTRIES = (
     *("next_value", "begin_verify", "unlike_r", "begin_recover"),
 )
 START_ENTRIES = ("equation", "sign", "blind_plainly", "blind_randomly")
-PUBLIC_SLOTS = (*("T", "R", "S", "D", "VALUE", "DOUBLES", "KEY", "BASE"),)
+PUBLIC_SLOTS = (*("T", "R", "S", "D", "VALUE", "KEY", "BASE"),)
 START_SLOTS = ("BT", "R", "V", "BASE")
 assert _RATIO + 2 * BASE_TEETH < TABLE // 2  # what an operand reaches
 # A base comb with more columns than a key's would have some that no key column goes with.

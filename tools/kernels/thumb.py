@@ -256,7 +256,6 @@ def _control(emit: Program) -> None:
     UNTIL:
         bl control
         ldrb r0, [r7, r0]
-        ldrb r1, [r7, r1]
         mov r2, #3
         cmp r0, r1
         bne jump

@@ -593,7 +593,7 @@ _BODIES = {
     "RETURN": "here = code + ptr16(memory)[$BACK]\n",
     "STEP": _STEP,
     "PICK TAKE": _PICK,
-    "UNTIL": _JUMP.format("ptr8(memory)[ptr8(here - 2)[0]] != ptr8(memory)[ptr8(here - 1)[0]]", 3),
+    "UNTIL": _JUMP.format("ptr8(memory)[ptr8(here - 2)[0]] != ptr8(here - 1)[0]", 3),
     "JUMP": "i = ptr8(here - 1)[0]\nhere += (i ^ 128) - 128\n",
     "COLUMNS": _TABLE_COLUMNS + "ptr8(memory)[$COLUMN] = i\n",
     "UNLESS": _TABLE_COLUMNS + _JUMP.format("ptr8(memory)[$COLUMN] >= i", 2),

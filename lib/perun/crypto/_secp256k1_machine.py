@@ -33,7 +33,6 @@ _AT_R = const(45)
 _AT_S = const(46)
 _AT_D = const(47)
 _AT_VALUE = const(42)
-_AT_DOUBLES = const(36)
 _AT_KEY = const(61)
 _AT_BASE = const(78)
 # (end of what tools/kernels writes)
@@ -45,7 +44,7 @@ _BLOCK = const(64)  # bytes, of SHA-256
 
 # Bytes at the start of the memory that a program reads
 _COMPLETE = const(2)
-_MAKING = const(10)
+_MAKING = const(9)
 
 _SLOT = const(32)  # bytes
 _HEADER = const(4)  # of a table: its teeth, its spacing, and two bytes that align the rest
@@ -277,7 +276,7 @@ class Curve:
         """Fill a table with the sums of a comb's teeth, entry i with tooth j added if bit j of i
         is set and subtracted if not; the last one is subtracted."""
         comb[1] = (_HALF_BITS + teeth - 1) // teeth
-        making = (_AT_DOUBLES, _AT_DOUBLES + 2 * (teeth - 1), 1 << teeth - 1, first)
+        making = (teeth - 1, teeth - 1, 1 << teeth - 1, first)
         self._memory[_MAKING : _MAKING + 4] = bytes(making)
         self._run(_COMB, comb)
         comb[0] = teeth

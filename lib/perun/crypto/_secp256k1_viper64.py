@@ -315,7 +315,7 @@ def run(t: ptr32, u: uint, buffer: ptr8, table: ptr8) -> int:
                 d[i] = a[i]
                 i += 1
         elif op == 20:  # UNTIL
-            if ptr8(memory)[ptr8(here - 2)[0]] != ptr8(memory)[ptr8(here - 1)[0]]:
+            if ptr8(memory)[ptr8(here - 2)[0]] != ptr8(here - 1)[0]:
                 i = ptr8(here - 3)[0]
                 here += (i ^ 128) - 128
         elif op == 21:  # JUMP
@@ -448,7 +448,7 @@ def run(t: ptr32, u: uint, buffer: ptr8, table: ptr8) -> int:
             ptr8(memory)[1] = q
         elif op == 31:  # PLACE
             i = ptr8(memory)[8]
-            ptr8(memory)[0] = ptr8(memory)[13] + 2 * (i ^ (i >> 1))
+            ptr8(memory)[0] = ptr8(memory)[12] + 2 * (i ^ (i >> 1))
             ptr8(memory)[1] = 51 + i
         elif op == 0:  # END
             d = ptr32(memory + 3520)

@@ -561,9 +561,14 @@ sum_next:
     END
 """
 
-# Slots of a tooth, of the double of one, and of what divides both, relative to MOVING
 _TOOTH = SLOTS["TEETH"] - SLOTS["DOUBLES"]
 _RATIO = SLOTS["RATIOS"] - SLOTS["DOUBLES"]
+# What belongs to a tooth, relative to MOVING, which is its double: the tooth, what divides both,
+# and the same of the next one
+_OF_A_TOOTH = {
+    **{"TX": _TOOTH, "TY": _TOOTH + 1, "RATIO": _RATIO},
+    **{"NEXT_TX": _TOOTH + 2, "NEXT_TY": _TOOTH + 3, "NEXT_RATIO": _RATIO + 1},
+}
 
 COMBS = f"""
 # A comb of (x, y): the table has every sum of the teeth, which are 2^(spacing * i) (x, y), with
@@ -571,7 +576,7 @@ COMBS = f"""
 # each two, one is an odd multiple of (x, y) and one an even, or they differ in size, and both are
 # below 2^132. Divisions by Z are put off until the product of all, W, is known.
 #
-# MOVING0 and 1 are a tooth's double; what begins with a T is the tooth, and then the next one.
+# MOVING0 and MOVING1 are a tooth's double, TX and TY the tooth, NEXT_TX and NEXT_TY the next one.
 comb:
     SET MOVING {SLOTS["DOUBLES"]}
     TX = x
@@ -657,13 +662,7 @@ settle_entry:
     UNTIL settle_entry COUNT 0
     END
 """
-for _name, _offset in (("T", _TOOTH), ("NEXT_T", _TOOTH + 2)):
-    for _coordinate in "XY":
-        COMBS = re.sub(
-            rf"\b{_name}{_coordinate}\b", f"MOVING{_offset + (_coordinate == 'Y')}", COMBS
-        )
-COMBS = re.sub(r"\bRATIO\b", f"MOVING{_RATIO}", COMBS)
-COMBS = re.sub(r"\bNEXT_RATIO\b", f"MOVING{_RATIO + 1}", COMBS)
+COMBS = re.sub(r"\b(NEXT_)?(TX|TY|RATIO)\b", lambda found: f"MOVING{_OF_A_TOOTH[found[0]]}", COMBS)
 
 ECDSA = """
 # R, S as big-endian bytes

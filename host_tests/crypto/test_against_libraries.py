@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from perun.crypto import keccak
 from perun.crypto import secp256k1 as curve
 
-N = curve.N
+N = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 
 def octets(number: int) -> bytes:

@@ -99,6 +99,7 @@ _WORK = (
 SLOTS = {name: slot for slot, name in enumerate(["CONTROL", *CONSTANTS, *_WORK])}
 # Names that share a slot, for they are never needed at once
 SLOTS["HASHED"], SLOTS["KEY_"], SLOTS["VALUE"] = SLOTS["K"], SLOTS["K1"], SLOTS["K2"]
+SLOTS["INNER"], SLOTS["OUTER"] = SLOTS["H1"], SLOTS["H2"]
 SLOTS["t4"], SLOTS["t5"] = SLOTS["A"], SLOTS["B"]
 # What making a comb needs: the doubles of the teeth, where scalars are split otherwise, then the
 # teeth and what divides neighbours, which give way to what divides the entries. The entry 0 has

@@ -299,22 +299,23 @@ split:
 """
 
 HASHES = """
-# HMAC-SHA256 (RFC 2104; FIPS 180-4) with KEY_, 32 bytes: HASHED, to which the message is added
-# block by block, and what becomes of it in the end
-inner:
+# HMAC-SHA256 (RFC 2104; FIPS 180-4): INNER and OUTER are the states after the first blocks, which
+# are those of the key KEY_, 32 bytes; HASHED begins with INNER and takes the message block by
+# block, and `outer` makes of it what it becomes in the end.
+keyed:
     FILL T T_ 54
     XOR T T KEY_
-    HASHED = IV
-    HASH HASHED T
-    RETURN
-outer:
-    U = HASHED
+    INNER = IV
+    HASH INNER T
     FILL T T_ 92
     XOR T T KEY_
-    HASHED = IV
-    HASH HASHED T
-    T = U
+    OUTER = IV
+    HASH OUTER T
+    RETURN
+outer:
+    T = HASHED
     T_ = PADDING
+    HASHED = OUTER
     HASH HASHED T
     RETURN
 """
@@ -678,11 +679,12 @@ wipe:
 begin_nonce:
     FILL KEY_ KEY_ 0
     FILL VALUE VALUE 1
+    CALL keyed
     END
 begin_key:
-    CALL inner
     T = VALUE
     FILL T_ U_ 0
+    HASHED = INNER
     END
 hash:
     HASH HASHED T
@@ -694,10 +696,11 @@ end_key:
     HASH HASHED T
     CALL outer
     KEY_ = HASHED
+    CALL keyed
 next_value:
-    CALL inner
     T = VALUE
     T_ = PADDING
+    HASHED = INNER
     HASH HASHED T
     CALL outer
     VALUE = HASHED

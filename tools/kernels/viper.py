@@ -98,6 +98,7 @@ def _values(bits: int) -> dict[str, object]:
         "AT_STEPS": SLOTS["STEPS"],
         "OPERAND_BITS": OPERAND_BITS,
         "OPERATION": (1 << OPERAND_BITS) - 1,
+        "SWAPPED": "(u >> 24) | ((u >> 8) & 65280) | ((u & 65280) << 8) | (u << 24)",
         "SCRATCH_BYTES": SCRATCH * SLOT,
         "SCRATCH_DIGITS": SCRATCH * SLOT * 8 // digit,
         "SLOT": SLOT,
@@ -361,11 +362,11 @@ while i < $DIGITS:
 """
 
 _FILL = """\
-c = ptr8(here - 1)[0]
-i = int(a) - int(d) + $SLOT
+c = ptr8(here - 1)[0] * 0x1010101
+i = (int(a) - int(d) + $SLOT) >> 2
 while i:
     i -= 1
-    ptr8(d)[i] = c
+    ptr32(d)[i] = c
 """
 
 # SHA-256, FIPS 180-4, section 6.2.2. Words 0 to 15 of the scratch are the message's. a to h are
@@ -374,12 +375,13 @@ while i:
 # A machine of 64 bits rotates words that it has twice.
 _HASH = """\
 k = memory + $AT_SCRATCH
-i = 64
+i = 16
 while i:
     i -= 1
-    ptr8(k)[i ^ 3] = ptr8(a)[i]
-    c = ptr8(d)[i & 31]
-    ptr8(k + 128)[i ^ 3] = c
+    u = uint(ptr32(a)[i])
+    ptr32(k)[i] = $SWAPPED
+    u = uint(ptr32(d)[i & 7])
+    ptr32(k)[i + 32] = $SWAPPED
 q = int(ptr8(_ROUND_CONSTANTS))
 j = 4
 while j:
@@ -407,7 +409,7 @@ while j:
         ptr32(k)[i + 32] = ptr32(k)[i + 16]
         i += 1
     i = 0
-    while i < 16:
+    while j and i < 16:
         u = uint(ptr32(k)[(i + 1) & 15])
         v = u >> 3
         u |= u << 32  # not 32
@@ -423,10 +425,8 @@ i = 8
 while i:
     i -= 1
     ptr32(k)[i] = ptr32(k)[i + 32] + ptr32(k)[i + 40]
-i = 32
-while i:
-    i -= 1
-    ptr8(d)[i] = ptr8(k)[i ^ 3]
+    u = uint(ptr32(k)[i])
+    ptr32(d)[i] = $SWAPPED
 """
 
 _CALL = """\

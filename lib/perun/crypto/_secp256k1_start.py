@@ -9,10 +9,10 @@ import os
 from perun.compat import const
 
 # Where the programs begin and where things lie: written by tools/kernels
-_EQUATION = const(1439)
-_SIGN = const(638)
-_BLIND_PLAINLY = const(990)
-_BLIND_RANDOMLY = const(1005)
+_EQUATION = const(1449)
+_SIGN = const(642)
+_BLIND_PLAINLY = const(994)
+_BLIND_RANDOMLY = const(1009)
 _AT_BT = const(23)
 _AT_R = const(45)
 _AT_V = const(49)

@@ -429,19 +429,20 @@ def run(t: ptr16, u: uint, buffer: ptr8, table: ptr8) -> int:
                     ptr8(memory)[5] = 1
                 i += 1
         elif op == 26:  # FILL
-            c = ptr8(here - 1)[0]
-            i = int(a) - int(d) + 32
+            c = ptr8(here - 1)[0] * 0x1010101
+            i = (int(a) - int(d) + 32) >> 2
             while i:
                 i -= 1
-                ptr8(d)[i] = c
+                ptr32(d)[i] = c
         elif op == 27:  # HASH
             k = memory + 3520
-            i = 64
+            i = 16
             while i:
                 i -= 1
-                ptr8(k)[i ^ 3] = ptr8(a)[i]
-                c = ptr8(d)[i & 31]
-                ptr8(k + 128)[i ^ 3] = c
+                u = uint(ptr32(a)[i])
+                ptr32(k)[i] = (u >> 24) | ((u >> 8) & 65280) | ((u & 65280) << 8) | (u << 24)
+                u = uint(ptr32(d)[i & 7])
+                ptr32(k)[i + 32] = (u >> 24) | ((u >> 8) & 65280) | ((u & 65280) << 8) | (u << 24)
             q = int(ptr8(_ROUND_CONSTANTS))
             j = 4
             while j:
@@ -465,7 +466,7 @@ def run(t: ptr16, u: uint, buffer: ptr8, table: ptr8) -> int:
                     ptr32(k)[i + 32] = ptr32(k)[i + 16]
                     i += 1
                 i = 0
-                while i < 16:
+                while j and i < 16:
                     u = uint(ptr32(k)[(i + 1) & 15])
                     v = u >> 3
                     v ^= ((u >> 7) | (u << 25)) ^ ((u >> 18) | (u << 14))
@@ -478,10 +479,8 @@ def run(t: ptr16, u: uint, buffer: ptr8, table: ptr8) -> int:
             while i:
                 i -= 1
                 ptr32(k)[i] = ptr32(k)[i + 32] + ptr32(k)[i + 40]
-            i = 32
-            while i:
-                i -= 1
-                ptr8(d)[i] = ptr8(k)[i ^ 3]
+                u = uint(ptr32(k)[i])
+                ptr32(d)[i] = (u >> 24) | ((u >> 8) & 65280) | ((u & 65280) << 8) | (u << 24)
         elif op == 12:  # INVERT
             _invert(memory, ptr8(here - 1)[0])
         elif op == 28:  # SET

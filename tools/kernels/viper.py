@@ -47,6 +47,8 @@ def source(bits: int) -> str:
     text = _HEAD + _INVERT + text
     parts = {"ROW": _row, "SUM": _sum, "LOWER": _lower, "CLEAR": _clear}
     text = _filled(text, **{name: part(bits) for name, part in parts.items()})
+    # What explains the templates stays here.
+    text = re.sub(r"^ +#.*\n", "", text, flags=re.MULTILINE)
     # Lines for words of one size only
     text = re.sub(rf"^.*# not {bits}\n", "", text, flags=re.MULTILINE)
     return _named(re.sub(r"  # not \d\d$", "", text, flags=re.MULTILINE), bits)
@@ -437,35 +439,43 @@ if op == $OP_EITHER and not ptr8(memory)[$COMPLETE]:
 here = code + 4 * i
 """
 
-_TABLE_COLUMNS = """\
+_JUMP = "i = ptr8(here - {})[0]\nhere += (i ^ 128) - 128\n"
+
+_COLUMNS = """\
 i = ptr8(memory + $AT_BASE)[1]
 if ptr8(here - 1)[0]:
     i = table[1]
-"""
+if op == $OP_COLUMNS:
+    ptr8(memory)[$COLUMN] = i
+elif ptr8(memory)[$COLUMN] >= i:
+""" + _indented(_JUMP.format(2), 1)
 
-_JUMP = "if {}:\n    i = ptr8(here - {})[0]\n    here += (i ^ 128) - 128\n"
+_UNTIL = "if ptr8(memory)[ptr8(here - 2)[0]] != ptr8(here - 1)[0]:\n" + _indented(
+    _JUMP.format(3), 1
+)
 
-_STEP = """\
+_SET = """\
 i = ptr8(here - 2)[0]
-ptr8(memory)[i] = ptr8(memory)[i] + ptr8(here - 1)[0]
+c = ptr8(here - 1)[0]
+if op == $OP_STEP:
+    c += ptr8(memory)[i]
+ptr8(memory)[i] = c
 """
 
-_GRAY = """\
+_ENTRY = """\
 i = ptr8(memory)[$BYTE_COUNT]
 c = i ^ (i >> 1)
-q = $AT_DOUBLES
-while not i & 1:
-    i >>= 1
-    c >>= 1
-    q += 2
-ptr8(memory)[$NEGATIVE] = (c & 1) ^ 1
+q = $AT_STEPS + i
+if op == $OP_PLACE:
+    ptr8(memory)[$BYTE_TABLE] = ptr8(memory)[$BYTE_START] + 2 * c
+else:
+    q = $AT_DOUBLES
+    while not i & 1:
+        i >>= 1
+        c >>= 1
+        q += 2
+    ptr8(memory)[$NEGATIVE] = (c & 1) ^ 1
 ptr8(memory)[$BYTE_MOVING] = q
-"""
-
-_PLACE = """\
-i = ptr8(memory)[$BYTE_COUNT]
-ptr8(memory)[$BYTE_TABLE] = ptr8(memory)[$BYTE_START] + 2 * (i ^ (i >> 1))
-ptr8(memory)[$BYTE_MOVING] = $AT_STEPS + i
 """
 
 # The scratch is wiped, as other kernels wipe their stack.
@@ -591,12 +601,11 @@ _BODIES = {
     "COPY": "carry = 0\ni = 0\nwhile i < $DIGITS:\n    d[i] = a[i]\n    i += 1\n",
     "CALL EITHER": _CALL,
     "RETURN": "here = code + ptr16(memory)[$BACK]\n",
-    "STEP": _STEP,
+    "SET STEP": _SET,
     "PICK TAKE": _PICK,
-    "UNTIL": _JUMP.format("ptr8(memory)[ptr8(here - 2)[0]] != ptr8(here - 1)[0]", 3),
-    "JUMP": "i = ptr8(here - 1)[0]\nhere += (i ^ 128) - 128\n",
-    "COLUMNS": _TABLE_COLUMNS + "ptr8(memory)[$COLUMN] = i\n",
-    "UNLESS": _TABLE_COLUMNS + _JUMP.format("ptr8(memory)[$COLUMN] >= i", 2),
+    "UNTIL": _UNTIL,
+    "JUMP": _JUMP.format(1),
+    "COLUMNS UNLESS": _COLUMNS,
     "REDUCE": _REDUCE,
     "SWAP": _SWAP,
     "XOR": "i = 0\nwhile i < $DIGITS:\n    d[i] = a[i] ^ b[i]\n    i += 1\n",
@@ -605,8 +614,6 @@ _BODIES = {
     "FILL": _FILL,
     "HASH": _HASH,
     "INVERT": "_invert(memory, ptr8(here - 1)[0])\n",
-    "SET": "ptr8(memory)[ptr8(here - 2)[0]] = ptr8(here - 1)[0]\n",
-    "GRAY": _GRAY,
-    "PLACE": _PLACE,
+    "GRAY PLACE": _ENTRY,
     "END": _END,
 }

@@ -27,7 +27,6 @@ _ROUND_CONSTANTS = (  # of SHA-256
 
 @micropython.viper
 def _invert(memory: int, order: int):
-    # The slot A = 1 / A modulo P or, if order, N; 0 stays 0
     b = ptr16(memory)
     m = ptr16(int(b) + 32)
     inverse = 2767
@@ -71,8 +70,6 @@ def _invert(memory: int, order: int):
             q >>= 1
             fu <<= 1
             fv <<= 1
-        # First (f, g), where dividing is exact, then (d, e), to which so many times the modulus
-        # are added that it is, and that they stay between -2 and 1 times the modulus.
         b = f
         md = 0
         me = 0
@@ -104,7 +101,6 @@ def _invert(memory: int, order: int):
             k = 0 - (b[16 + 18] >> 15)
             md = (fu & h) + (fv & k)
             me = (gu & h) + (gv & k)
-    # f is 1 or -1, and d, with its sign, the inverse
     a = ptr16(int(f) + 1088 - 3520 - 2)
     k = 0 - (f[16] >> 15)
     j = 2
@@ -125,8 +121,6 @@ def _invert(memory: int, order: int):
 
 @micropython.viper
 def run(t: ptr16, u: uint, buffer: ptr8, table: ptr8) -> int:
-    # Viper keeps the first two, code and entry, in registers: they become what the innermost loop
-    # needs there. Of the others, the later are reached by shorter instructions.
     code = int(t)
     carry = 0
     v = uint(0)
@@ -342,9 +336,12 @@ def run(t: ptr16, u: uint, buffer: ptr8, table: ptr8) -> int:
             here = code + 4 * i
         elif op == 24:  # RETURN
             here = code + ptr16(memory)[3]
-        elif op == 29:  # STEP
+        elif op == 28 or op == 29:  # SET, STEP
             i = ptr8(here - 2)[0]
-            ptr8(memory)[i] = ptr8(memory)[i] + ptr8(here - 1)[0]
+            c = ptr8(here - 1)[0]
+            if op == 29:
+                c += ptr8(memory)[i]
+            ptr8(memory)[i] = c
         elif op == 16 or op == 17:  # PICK, TAKE
             k = memory + 2492
             if ptr8(here - 1)[0]:
@@ -374,16 +371,13 @@ def run(t: ptr16, u: uint, buffer: ptr8, table: ptr8) -> int:
         elif op == 21:  # JUMP
             i = ptr8(here - 1)[0]
             here += (i ^ 128) - 128
-        elif op == 18:  # COLUMNS
+        elif op == 18 or op == 19:  # COLUMNS, UNLESS
             i = ptr8(memory + 2492)[1]
             if ptr8(here - 1)[0]:
                 i = table[1]
-            ptr8(memory)[4] = i
-        elif op == 19:  # UNLESS
-            i = ptr8(memory + 2492)[1]
-            if ptr8(here - 1)[0]:
-                i = table[1]
-            if ptr8(memory)[4] >= i:
+            if op == 18:
+                ptr8(memory)[4] = i
+            elif ptr8(memory)[4] >= i:
                 i = ptr8(here - 2)[0]
                 here += (i ^ 128) - 128
         elif op == 11:  # REDUCE
@@ -483,22 +477,20 @@ def run(t: ptr16, u: uint, buffer: ptr8, table: ptr8) -> int:
                 ptr32(d)[i] = (u >> 24) | ((u >> 8) & 65280) | ((u & 65280) << 8) | (u << 24)
         elif op == 12:  # INVERT
             _invert(memory, ptr8(here - 1)[0])
-        elif op == 28:  # SET
-            ptr8(memory)[ptr8(here - 2)[0]] = ptr8(here - 1)[0]
-        elif op == 30:  # GRAY
+        elif op == 30 or op == 31:  # GRAY, PLACE
             i = ptr8(memory)[8]
             c = i ^ (i >> 1)
-            q = 36
-            while not i & 1:
-                i >>= 1
-                c >>= 1
-                q += 2
-            ptr8(memory)[3] = (c & 1) ^ 1
+            q = 51 + i
+            if op == 31:
+                ptr8(memory)[0] = ptr8(memory)[12] + 2 * c
+            else:
+                q = 36
+                while not i & 1:
+                    i >>= 1
+                    c >>= 1
+                    q += 2
+                ptr8(memory)[3] = (c & 1) ^ 1
             ptr8(memory)[1] = q
-        elif op == 31:  # PLACE
-            i = ptr8(memory)[8]
-            ptr8(memory)[0] = ptr8(memory)[12] + 2 * (i ^ (i >> 1))
-            ptr8(memory)[1] = 51 + i
         elif op == 0:  # END
             d = ptr16(memory + 3520)
             i = 96

@@ -9,6 +9,7 @@ from perun.compat import MICROPYTHON, const
 from perun.crypto import secp256k1
 
 _BLOCK = const(64)
+_N = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141  # the curve's order
 
 
 def pads(key):
@@ -73,6 +74,6 @@ def agree(secret, x):
     depend on the secret: use each for one agreement. Raises ValueError for what is no point.
     """
     r = int.from_bytes(x, "big")
-    s = int.from_bytes(secret, "big") * r % secp256k1.N
-    s = min(s, secp256k1.N - s)
+    s = int.from_bytes(secret, "big") * r % _N
+    s = min(s, _N - s)
     return secp256k1.recover(bytes(32), x + s.to_bytes(32, "big") + b"\x1b")[:32]

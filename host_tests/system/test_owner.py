@@ -415,14 +415,14 @@ async def test_charging_comes_first(
     """In a heap that is enough for a day of charging and no visit, the owner is turned away."""
     door = f"127.0.0.1:{free_port()}"
     said: list[str] = []
-    charge, configuration = station._charge, station.configuration
+    charge, configuration = station.charge, station.configuration
 
     def with_door(place: dict[str, Any], port: int) -> dict[str, Any]:
         listen = {"host": "127.0.0.1", "port": int(door.split(":")[1])}
         address = to_checksum_address(owner.key().address)
         return {**configuration(place, port), "control": {"listen": listen, "owner": address}}
 
-    async def with_owner(device: Device, port: int, payments: int) -> int:
+    async def with_owner(device: Device, port: int, payments: int, again: bool) -> int:
         async def visit() -> None:
             while True:
                 try:
@@ -434,12 +434,12 @@ async def test_charging_comes_first(
         await device.said("control")
         visiting = asyncio.create_task(visit())
         try:
-            return await charge(device, port, payments)
+            return await charge(device, port, payments, again)
         finally:
             visiting.cancel()
 
     monkeypatch.setattr(station, "configuration", with_door)
-    monkeypatch.setattr(station, "_charge", with_owner)
+    monkeypatch.setattr(station, "charge", with_owner)
     stations = station.Stations(20, lambda _: None)
     heap = 190 * 1024
     assert await asyncio.to_thread(stations.run, heap) is not None, stations.failure

@@ -192,8 +192,9 @@ def test_what_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A failed measurement keeps no other one from the file."""
     monkeypatch.setattr(device, "VM", tmp_path / "micropython")
     heap = {"peak_heap_bytes": 4096, "live_heap_bytes": 2048}
+    heap |= {"romfs_heap_bytes": 3072, "romfs_live_bytes": 1024}
     monkeypatch.setattr(station, "measure", lambda _: heap)
-    monkeypatch.setattr(frozen, "measure", lambda _: {})
+    monkeypatch.setattr(frozen, "measure", lambda *_: {})
     monkeypatch.setattr(channels, "measure", lambda: {})
     monkeypatch.setattr(wear, "measure", lambda _: {})
     done = run("device", tmp_path / "bench.json")

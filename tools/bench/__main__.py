@@ -96,7 +96,8 @@ def _station(progress: Progress, _: dict[str, str]) -> dict[str, Any]:
     from bench import frozen, station
 
     heap = station.measure(progress)
-    return {**heap, **frozen.measure(heap["live_heap_bytes"])}
+    lives = (heap[name] for name in ("live_heap_bytes", "romfs_live_bytes", "romfs_heap_bytes"))
+    return {**heap, **frozen.measure(*lives)}
 
 
 def _channels(progress: Progress, _: dict[str, str]) -> dict[str, Any]:

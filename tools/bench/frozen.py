@@ -1,8 +1,13 @@
 """What a charging station keeps in the heap of an RP2040, by the model of board_ram.py.
 
-Its live heap on the x64 VM, less what the .mpy files of its modules have in it; half of what is
-left, for words are half as long, and the memory of the curve. With modules in ROMFS or in the
-firmware no more than that is in RAM; with modules from .mpy files their content comes on top.
+loaded  its live heap on the x64 VM, less what the .mpy files of its modules have in it; half
+        of what is left, for words are half as long; the memory of the curve; and the content
+        of the board's .mpy files
+romfs   its live heap on the x64 VM with the modules in a ROMFS (romfs.py), halved but for the
+        memory of the curve. A ROMFS leaves their structures in RAM, and some of the names
+frozen  `loaded` without the content of the modules: the firmware has that. At most, for it
+        has the names' tables and the functions' descriptions as well
+needed  `frozen`, and half of what a moment needs besides on the x64 VM, with a ROMFS
 """
 
 from __future__ import annotations
@@ -24,11 +29,14 @@ _X64 = ["perun.crypto._keccak_viper", "perun.crypto._secp256k1_viper64"]
 _BOARD = ["perun.crypto._keccak_thumb", "perun.crypto._secp256k1_thumb"]
 
 
-def measure(live: int) -> dict[str, int]:
-    """live: station's live_heap_bytes."""
+def measure(live: int, romfs_live: int, romfs_heap: int) -> dict[str, int]:
+    """live, romfs_live, romfs_heap: station's live_heap_bytes, romfs_live_bytes and
+    romfs_heap_bytes."""
     subprocess.run(["make", "-s", "mpy", f"ARCH={_ARCH}"], cwd=ROOT, check=True)
     kept = board_ram.model(live, _MODULES + _X64, _MODULES + _BOARD, _ARCH)
     return {
         f"live_heap_bytes_{_ARCH}_modelled": kept.loaded,
+        f"live_heap_bytes_{_ARCH}_modelled_romfs": (romfs_live + kept.buffers) // 2,
         f"live_heap_bytes_{_ARCH}_modelled_frozen": kept.frozen,
+        f"needed_heap_bytes_{_ARCH}_modelled_frozen": kept.frozen + (romfs_heap - romfs_live) // 2,
     }

@@ -49,7 +49,10 @@ def _costs(device: dict[str, Any]) -> Table:
 
 def _heap(device: dict[str, Any]) -> Table:
     table = _table("heap of a station", "", "bytes")
-    for key in ("peak_heap_bytes", "live_heap_bytes", "serial_heap_bytes"):
+    for key in (
+        *("peak_heap_bytes", "live_heap_bytes", "serial_heap_bytes"),
+        *("romfs_heap_bytes", "romfs_live_bytes"),
+    ):
         table.add_row(key.removesuffix("_bytes").replace("_", " "), _number(device.get(key)))
     return table
 

@@ -29,6 +29,7 @@ from perun.wire.frame import DEFAULT_LIMIT, TcpDecoder, tcp_frame
 from adoption import certificate
 from bench import conversation
 from bench.counter import Failed
+from bench.romfs import RomfsDevice, image
 from bench.service import Service
 from demo.device import Device
 from demo.processes import Died
@@ -50,16 +51,23 @@ Work = Coroutine[Any, Any, int]
 
 
 def measure(progress: Progress, payments: int = PAYMENTS) -> dict[str, int]:
-    """{"peak_heap_bytes", "live_heap_bytes", "serial_heap_bytes"}. Raises Failed."""
+    """{"peak_heap_bytes", "live_heap_bytes", "serial_heap_bytes", "romfs_heap_bytes",
+    "romfs_live_bytes"}. Raises Failed."""
     stations = Stations(payments, progress)
     live = stations.run(LARGEST)
     if live is None:
         raise Failed(f"the station fails with {LARGEST} bytes: {stations.failure}")
     serially = Stations(payments, progress, tls=False)
+    romfs = RomfsStations(payments, progress)
+    romfs_live = romfs.run(LARGEST)
+    if romfs_live is None:
+        raise Failed(f"the station fails with its modules in a ROMFS: {romfs.failure}")
     return {
         "peak_heap_bytes": stations.smallest(),
         "live_heap_bytes": live,
         "serial_heap_bytes": serially.smallest(),
+        "romfs_heap_bytes": romfs.smallest(),
+        "romfs_live_bytes": romfs_live - len(image()),
     }
 
 
@@ -67,6 +75,8 @@ class Stations:
     """Runs of the station, each with a folder and a key of its own. tls: its link to the service
     is TLS, else a serial line. again: with TLS, the power is cut half-way, and the station comes
     back with its channel."""
+
+    device: type[Device] = Device  # how it is run
 
     def __init__(
         self, payments: int, progress: Progress, tls: bool = True, again: bool = False
@@ -96,23 +106,28 @@ class Stations:
         for _ in range(2):
             self._progress(f"a station with {heap // 1024} KB of heap")
             with tempfile.TemporaryDirectory() as folder:
-                day = _day(Path(folder), heap, self._payments, self._tls, self._again)
+                day = self._day(Path(folder), heap)
                 self.failure, live = asyncio.run(day)
             # What fails for another reason than memory, a busy machine say, has a second try.
             if not self.failure or _is_memory(self.failure):
                 break
         return None if self.failure else live
 
+    async def _day(self, folder: Path, heap: int) -> tuple[str, int]:
+        """(failure or "", living bytes) of one run."""
+        async with AsyncExitStack() as stack:
+            serving = by_tls(folder) if self._tls else by_line()
+            service, place = await stack.enter_async_context(serving)
+            port = free_port()
+            station = self.device("station", folder, configuration(place, port), str(heap))
+            works = partial(charge, station, port, self._payments, self._again)
+            return await spend(station, service, works, _TIMEOUT + self._payments / 2)
 
-async def _day(folder: Path, heap: int, payments: int, tls: bool, again: bool) -> tuple[str, int]:
-    """(failure or "", living bytes) of one run."""
-    async with AsyncExitStack() as stack:
-        serving = by_tls(folder) if tls else by_line()
-        service, place = await stack.enter_async_context(serving)
-        port = free_port()
-        station = Device("station", folder, configuration(place, port), str(heap))
-        works = partial(charge, station, port, payments, again)
-        return await spend(station, service, works, _TIMEOUT + payments / 2)
+
+class RomfsStations(Stations):
+    """Their modules lie in a ROMFS; see romfs.py for what does not count."""
+
+    device = RomfsDevice
 
 
 @asynccontextmanager

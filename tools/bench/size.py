@@ -72,7 +72,6 @@ GROUPS = {
     ),
     "chips without native code": (
         *("perun.crypto._keccak_portable", "perun.crypto._secp256k1_bigint"),
-        "perun.crypto._secp256k1_constants",
     ),
     "the owner over the network": ("perun.crypto.cipher",),
     "computers and tests": ("perun.link.io_cpython", "perun.link.memory", "perun.store.memory"),

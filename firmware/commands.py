@@ -3,6 +3,7 @@
 Loaded for each command, and forgotten after it.
 """
 
+import asyncio
 import sys
 
 from perun.channel import ACTING, FINAL
@@ -54,6 +55,7 @@ async def export(device, channel=None, amount=None):
             sigs=sigs,
             receipt=channel and channel.receipt,
         )
+        await asyncio.sleep(0.05)  # a line may be slow, and there may be many
 
 
 async def pin(device, *pins):

@@ -31,7 +31,7 @@ CALLS = {"examine": "checkup", "update": "update"}  # name -> module
 _LIMIT = const(1120)  # the longest record, bytes: a call with an argument of 1024
 _PATIENCE = const(20)  # seconds for the handshake, as elsewhere
 _PIECE = const(256)  # bytes of a text in one record: what is being sealed takes five times as much
-_MOST = const(24)  # events that wait to be sent; further ones are counted
+_MOST = const(3072)  # bytes of events that wait to be sent; further ones are counted
 
 
 async def serve(device, console, account, owner, reader, writer, hello):
@@ -68,16 +68,19 @@ class _Visit:
         self._console = console
         self._sealed = sealed
         self._waiting = []  # (kind, text)
+        self._room = _MOST  # bytes
         self._lost = 0  # events that found no room there
         self._news = asyncio.Event()
         self._modules = {}
 
     def hear(self, line):
-        """An event of the console, as JSON."""
-        if len(self._waiting) < _MOST:
-            self._say(EVENT, line.encode())
-        else:
+        """An event of the console, as JSON. A long one needs that nothing else waits."""
+        text = line.encode()
+        if self._waiting and len(text) > self._room:
             self._lost += 1
+        else:
+            self._room -= len(text)
+            self._say(EVENT, text)
 
     def _say(self, kind, text):
         self._waiting.append((kind, text))
@@ -91,6 +94,8 @@ class _Visit:
                 self._news.clear()
                 while self._waiting:
                     kind, text = self._waiting.pop(0)
+                    if kind == EVENT:
+                        self._room += len(text)
                     await self._send(kind, text)
                 if self._lost:
                     lost, self._lost = self._lost, 0

@@ -8,7 +8,6 @@ keep the device from being paid.
 
 import asyncio
 import gc
-import sys
 
 from perun.compat import MICROPYTHON, borrowed, const
 
@@ -16,11 +15,9 @@ _HELLO = const(63)  # bytes of the first frame
 _STRANGERS = const(2)  # that are looked at at a time
 _PATIENCE = const(5)  # seconds for the first message
 _LONGEST_PAUSE = const(16)  # seconds
-# Bytes that a visit needs, and a payment beside it: charging comes first.
-_ROOM = 36864 if sys.maxsize >> 32 else 20480
 
 
-def _reason(is_owner, pause):
+def _reason(is_owner, pause, room):
     """Why he does not get in: Shutdown(reason), as the compact encoding has it; or None."""
     if not is_owner:
         return b"\x92\x02\xa8stranger"
@@ -28,14 +25,15 @@ def _reason(is_owner, pause):
         return b"\x92\x02\xa4busy"
     if MICROPYTHON:
         gc.collect()
-        if gc.mem_free() < _ROOM:
+        if gc.mem_free() < room:
             return b"\x92\x02\xa6memory"
 
 
-def door(settings, console, account, device):
+def door(settings, console, account, device, room):
     """The job, a coroutine function that ends when the door is open.
 
-    settings: the section `control`; device: what calls get.
+    settings: the section `control`; device: what calls get; room: bytes of heap that must be free
+    for somebody to be let in.
     """
     owner = settings["owner"]
     strangers = 0
@@ -51,7 +49,7 @@ def door(settings, console, account, device):
                     hello = await asyncio.wait_for(reader.readexactly(_HELLO), _PATIENCE)
                 finally:
                     strangers -= 1
-                reason = _reason(owner in hello, pause)
+                reason = _reason(owner in hello, pause, room)
                 if not reason:
                     wait, pause = pause, 0
                     visit = borrowed("controlled").serve(

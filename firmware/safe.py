@@ -71,7 +71,7 @@ class SafeMode:
         if self._settings["control"] and self._account:
             from control import door
 
-            work = door(self._settings["control"], self._console, self._account, self)
+            work = door(self._settings["control"], self._console, self._account, self, 0)
             tasks.append(asyncio.create_task(work()))
         await self._stop.wait()
         for task in tasks:

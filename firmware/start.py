@@ -111,8 +111,10 @@ def board_jobs(device, config):
     if config["control"]:
         from control import door
 
+        # A visit needs so many bytes of heap, and a payment beside it: charging comes first.
+        room = 36864 if sys.maxsize >> 32 else 20480
         account = device.client.account
-        jobs += (("control", door(config["control"], device.console, account, device)),)
+        jobs += (("control", door(config["control"], device.console, account, device, room)),)
     if config["hardware"]:
         from hardware import Hardware
 

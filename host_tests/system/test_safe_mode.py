@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from board import owner
 from demo.device import Device
 from demo.scenes.base import charge, connect, until_registered
+from demo.world import free_port
+from eth_utils import to_checksum_address
 from perun.store.journal import Journal
 from perun.store.salvage import salvage
 from perun.wire.compact import dumps
+from streetkit import Street
 from worlds import NewWorld
 
 FILES = ("perun.journal", "perun.journal.mark")
@@ -65,7 +70,20 @@ def other_format(path: Path) -> None:
     store.close()
 
 
-async def test_a_store_that_cannot_be_trusted(new_world: NewWorld, tmp_path: Path) -> None:
+def open_door(device: Device) -> str:
+    """Let its owner, us, in from the next start on; where."""
+    path, port = device.directory / "config.json", free_port()
+    config = json.loads(path.read_text())
+    address = to_checksum_address(owner.key(create=True).address)
+    config["control"] = {"listen": {"host": "127.0.0.1", "port": port}, "owner": address}
+    path.write_text(json.dumps(config))
+    return f"127.0.0.1:{port}"
+
+
+async def test_a_store_that_cannot_be_trusted(
+    new_world: NewWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UPERUN_HOME", str(tmp_path / "home"))
     world = await new_world(close_when_charged=False)
     await connect(world)
     station = world.station
@@ -80,6 +98,7 @@ async def test_a_store_that_cannot_be_trusted(new_world: NewWorld, tmp_path: Pat
     whole = tmp_path / "whole"
     keep(station, whole)
     journal = station.directory / FILES[0]
+    door = open_door(station)
 
     def damage(kind: str) -> None:
         if kind == "newest record":
@@ -112,6 +131,11 @@ async def test_a_store_that_cannot_be_trusted(new_world: NewWorld, tmp_path: Pat
             await station.command(command)
             await station.said("commands", since=since)
         assert journal.read_bytes() == before
+        if kind == "mark":
+            where = ("--host", door, "--device", address)
+            done = await asyncio.to_thread(Street(tmp_path).command, "dispute", *where, "--json")
+            said = json.loads(done.stdout)
+            assert said == {"channel": channel, "kind": "disputed", "detail": version}
         if kind == "format":
             await station.command("dispute")
             assert (await station.said("disputed", id=channel))["version"] == version

@@ -51,7 +51,7 @@ class Place:
         while not any(line.startswith("control") for line in self.lines):
             self.port = 20000 + int.from_bytes(os.urandom(2), "big") % 40000
             here = {"listen": {"host": HOST, "port": self.port}, "owner": ALICE.address}
-            await control.door(here, self.console, BOB, self)()
+            await control.door(here, self.console, BOB, self, 0)()
         return self
 
     async def __aexit__(self, *_):
@@ -273,5 +273,5 @@ async def test_a_port_that_is_taken():
     """It is told, and nothing else: no task dies, for that would open the relay."""
     async with Place() as place:
         here = {"listen": {"host": HOST, "port": place.port}, "owner": ALICE.address}
-        await control.door(here, place.console, BOB, place)()
+        await control.door(here, place.console, BOB, place, 0)()
         assert any(line.startswith("warning text=control.listen") for line in place.lines)

@@ -2,6 +2,7 @@
 
 plan      which ones
 world     what the modules define and import, and where that is on the device
+kinds     numbers for the names of kinds of values
 rewrite   a module with its names and imports as they are there
 errors    their texts, apart
 shorten   names that nobody reads there

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bundle import formats
 from bundle.build import texts
-from bundle.plan import ARCHITECTURES, BUNDLES, KNOWN, roots, runs_on
+from bundle.plan import ARCHITECTURES, BUNDLES, KINDS, KNOWN, roots, runs_on
 from bundle.world import BundleError, World
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,7 +28,7 @@ def main(arch: str) -> None:
         if made == digest and sorted(names) == _names(output):
             return
     try:
-        world = World([ROOT / root for root in roots(arch)], BUNDLES, KNOWN)
+        world = World([ROOT / root for root in roots(arch)], BUNDLES, KNOWN, KINDS)
         built = texts(world) | {Path("formats"): formats.text(world)}
     except BundleError as error:
         sys.exit(f"bundle: {error}")

@@ -44,6 +44,22 @@ BUNDLES = {
     "links": ("charger", "console", "links", "tariff"),
 }
 
+# Modules in which a text that names a kind of value (an entry of their KINDS, or what it begins
+# with) means nothing else: on a device each such name is a number, which takes no memory.
+KINDS = (
+    "perun.wire.kinds",
+    "perun.wire.compact",
+    "perun.wire.compact_service",
+    "perun.client.records",
+    "perun.wire.compact_bridge",
+    "perun.wire.compact_subchannel",
+    "perun.wire.protobuf",
+    "perun.wire.protobuf_asset",
+    "perun.wire.protobuf_gen1",
+    "perun.wire.protobuf_gen2",
+    "perun.wire.protobuf_subchannel",
+)
+
 # Names of perun.compat with values that are known before a device runs: what would only run
 # elsewhere is left out.
 KNOWN = {"MICROPYTHON": True}

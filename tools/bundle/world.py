@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from bundle.kinds import numbered
+
 Function = (ast.FunctionDef, ast.AsyncFunctionDef)
 _SCOPES = (*Function, ast.ClassDef, ast.Lambda)
 _LONGEST = 32  # of a text or bytes that are written wherever they are used
@@ -67,20 +69,24 @@ class Module:
 
 
 class World:
-    """sources: root folders; bundles, known: see plan.py."""
+    """sources: root folders; bundles, known, kinds: see plan.py."""
 
     def __init__(
         self,
         sources: Iterable[Path],
         bundles: Mapping[str, tuple[str, ...]],
         known: dict[str, bool],
+        kinds: Iterable[str] = (),
     ) -> None:
         self.modules = {module.name: module for root in sources for module in _read(root)}
         self.bundles = bundles
         self._homes = {member: bundle for bundle in bundles for member in bundles[bundle]}
-        for member in (*bundles, *self._homes):
+        for member in (*bundles, *self._homes, *kinds):
             if member not in self.modules:
                 raise BundleError(f"{member}: no such module")
+        tables = [self.modules[name] for name in kinds]
+        for module, tree in zip(tables, numbered([one.tree for one in tables]), strict=True):
+            module.tree = tree
         for module in self.modules.values():
             module.tree = ast.fix_missing_locations(Fold(known).visit(module.tree))
             self._collect(module)

@@ -73,7 +73,7 @@ GROUPS = {
     "chips without native code": (
         *("perun.crypto._keccak_portable", "perun.crypto._secp256k1_bigint"),
     ),
-    "the owner over the network": ("perun.crypto.cipher",),
+    "the owner over the network": ("perun.crypto.cipher", "perun.link.visitor"),
     "computers and tests": ("perun.link.io_cpython", "perun.link.memory", "perun.store.memory"),
 }
 

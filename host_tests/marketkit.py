@@ -6,17 +6,19 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Self
 
 from board import provision
 from board.port import Repl
 from board.virtual import Virtual
+from boardkit import NewBoard
 from contracts.anvil import Anvil
 from contracts.deploy import deploy
 from demo.chain import Chain
 from demo.service import Service
+from demo.wires import SerialLine
 from demo.world import free_port
 from eth_account import Account as Wallet
 from eth_utils import to_canonical_address
@@ -130,3 +132,18 @@ class Market:
         await self.until("the money has arrived", lambda: self.chain.contract_balance() == 0)
         assert self.chain.balance(self.wallets[1]) == paid
         assert self.chain.balance(self.wallets[0]) == DEPOSIT - paid
+
+
+@contextlib.asynccontextmanager
+async def on_a_uart(
+    new_board: NewBoard, directory: Path, number: int
+) -> AsyncIterator[tuple[Virtual, SerialLine, Market]]:
+    """A board with our firmware at its REPL, the line at its UART, and a market that serves it."""
+    line = SerialLine()
+    try:
+        one = new_board("RPI_PICO_W", firmware="custom", uarts={number: line.device})
+        one.wait_repl()
+        async with Market(directory / "service", line.service) as market:
+            yield one, line, market
+    finally:
+        line.close()

@@ -15,7 +15,7 @@ from board.port import Repl
 from board.virtual import Virtual
 from boardkit import NewBoard, run
 from demo.wires import SerialLine
-from marketkit import DEPOSIT, Market
+from marketkit import DEPOSIT, Market, on_a_uart
 
 pytestmark = pytest.mark.timeout(300)  # generous, for a busy machine
 
@@ -113,35 +113,29 @@ async def test_safe_mode_has_the_port(new_board: NewBoard, tmp_path: Path) -> No
 
 async def test_a_uart(new_board: NewBoard, tmp_path: Path) -> None:
     """The console stays at the REPL's port."""
-    line = SerialLine()
-    try:
-        one = new_board("RPI_PICO_W", firmware="custom", uarts={1: line.device})
-        one.wait_repl()
-        async with Market(tmp_path / "service", line.service) as market:
-            await market.provide(one, {"uart": 1})
-            await asyncio.to_thread(one.reset)
-            market.guard()
-            channel = await market.open()
-            market.leave()
-            line.inject(BANNER)
-            await channel.pay(1_000_001)
-            await market.until("the service has it", lambda: market.held() == channel.version)
+    async with on_a_uart(new_board, tmp_path, 1) as (one, line, market):
+        await market.provide(one, {"uart": 1})
+        await asyncio.to_thread(one.reset)
+        market.guard()
+        channel = await market.open()
+        market.leave()
+        line.inject(BANNER)
+        await channel.pay(1_000_001)
+        await market.until("the service has it", lambda: market.held() == channel.version)
 
-            def ask() -> dict[str, Any]:
-                with Console(one.port) as console:
-                    return console.status()
+        def ask() -> dict[str, Any]:
+            with Console(one.port) as console:
+                return console.status()
 
-            status = await asyncio.to_thread(ask)
-            assert status["service"]
-            # What has worn the flash is what the chip has counted.
-            counts, channels = one.counts(), one.board.partition("channels")
-            wear = counts["wear"][channels.start // 4096 : channels.end // 4096]
-            assert status["store"]["kind"] == "flash" and status["store"]["erases"] == max(wear)
-            assert 0 < status["store"]["programs"] <= counts["programs"]
-            market.guard()
-            await market.settle(channel, 1_000_001)
-    finally:
-        line.close()
+        status = await asyncio.to_thread(ask)
+        assert status["service"]
+        # What has worn the flash is what the chip has counted.
+        counts, channels = one.counts(), one.board.partition("channels")
+        wear = counts["wear"][channels.start // 4096 : channels.end // 4096]
+        assert status["store"]["kind"] == "flash" and status["store"]["erases"] == max(wear)
+        assert 0 < status["store"]["programs"] <= counts["programs"]
+        market.guard()
+        await market.settle(channel, 1_000_001)
 
 
 @pytest.mark.parametrize("kind", ["repl", "uart"])

@@ -14,7 +14,7 @@ from board.virtual import Virtual
 from boardkit import NewBoard, put
 from demo.wires import SerialLine
 from eth_utils import to_canonical_address
-from marketkit import DEPOSIT, Market
+from marketkit import DEPOSIT, Market, on_a_uart
 from perun.chain.account import Account
 from perun.channel import SIGNED
 from perun.client import Client
@@ -128,25 +128,19 @@ async def test_a_sleeper(new_board: NewBoard, tmp_path: Path) -> None:
 
 async def test_a_task_that_hangs(new_board: NewBoard, tmp_path: Path) -> None:
     """It holds the machine: the watchdog resets the board, and the channel goes on."""
-    line = SerialLine()
-    try:
-        one = new_board("RPI_PICO_W", firmware="custom", uarts={1: line.device})
-        one.wait_repl()
-        async with Market(tmp_path / "service", line.service) as market:
-            hardware = {"watchdog": 2, "buttons": [{"pin": 16, "command": "hang"}]}
-            await market.provide(one, {"uart": 1}, hardware=hardware)
-            await asyncio.to_thread(put, one, "main.py", HANGING)
-            await asyncio.to_thread(one.reset)
-            market.guard()
-            channel = await market.open()
-            await channel.pay(1_000_001)
-            boots, version = one.boots, channel.version
-            one.heard.clear()
-            one.set_pin(16, 0)
-            await market.until("the watchdog bites", lambda: one.boots > boots)
-            await market.connect()
-            await channel.pay(2_000_002)
-            assert channel.version == version + 1
-            await market.settle(channel, 3_000_003)
-    finally:
-        line.close()
+    async with on_a_uart(new_board, tmp_path, 1) as (one, _, market):
+        hardware = {"watchdog": 2, "buttons": [{"pin": 16, "command": "hang"}]}
+        await market.provide(one, {"uart": 1}, hardware=hardware)
+        await asyncio.to_thread(put, one, "main.py", HANGING)
+        await asyncio.to_thread(one.reset)
+        market.guard()
+        channel = await market.open()
+        await channel.pay(1_000_001)
+        boots, version = one.boots, channel.version
+        one.heard.clear()
+        one.set_pin(16, 0)
+        await market.until("the watchdog bites", lambda: one.boots > boots)
+        await market.connect()
+        await channel.pay(2_000_002)
+        assert channel.version == version + 1
+        await market.settle(channel, 3_000_003)

@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -409,38 +410,32 @@ async def test_what_the_door_costs(home: Callable[[str], None], tmp_path: Path) 
     assert used["update"] - used["doctor"] <= UPDATE
 
 
-async def test_charging_comes_first(
-    home: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_charging_comes_first(home: Callable[[str], None], tmp_path: Path) -> None:
     """In a heap that is enough for a day of charging and no visit, the owner is turned away."""
-    door = f"127.0.0.1:{free_port()}"
+    door, port = f"127.0.0.1:{free_port()}", free_port()
     said: list[str] = []
-    charge, configuration = station.charge, station.configuration
 
-    def with_door(place: dict[str, Any], port: int) -> dict[str, Any]:
-        listen = {"host": "127.0.0.1", "port": int(door.split(":")[1])}
-        address = to_checksum_address(owner.key().address)
-        return {**configuration(place, port), "control": {"listen": listen, "owner": address}}
+    async def visit(device: Device) -> None:
+        while True:
+            try:
+                await status(door, device.address)
+            except BoardError as error:
+                said.append(str(error))
+            await asyncio.sleep(0.1)
 
-    async def with_owner(device: Device, port: int, payments: int, again: bool) -> int:
-        async def visit() -> None:
-            while True:
-                try:
-                    await status(door, device.address)
-                except BoardError as error:
-                    said.append(str(error))
-                await asyncio.sleep(0.1)
-
+    async def day(device: Device) -> int:
         await device.said("control")
-        visiting = asyncio.create_task(visit())
+        visiting = asyncio.create_task(visit(device))
         try:
-            return await charge(device, port, payments, again)
+            return await station.charge(device, port, 20)
         finally:
             visiting.cancel()
 
-    monkeypatch.setattr(station, "configuration", with_door)
-    monkeypatch.setattr(station, "charge", with_owner)
-    stations = station.Stations(20, lambda _: None)
-    heap = 190 * 1024
-    assert await asyncio.to_thread(stations.run, heap) is not None, stations.failure
+    async with station.by_tls(tmp_path) as (serve, place):
+        listen = {"host": "127.0.0.1", "port": int(door.split(":")[1])}
+        control = {"listen": listen, "owner": to_checksum_address(owner.key().address)}
+        config = {**station.configuration(place, port), "control": control}
+        device = Device("station", tmp_path / "station", config, str(190 * 1024))
+        failure, _ = await station.spend(device, serve, partial(day, device), 60)
+    assert not failure, failure
     assert any("too little memory" in text for text in said), said

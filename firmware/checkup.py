@@ -1,4 +1,4 @@
-"""What the owner's `doctor` wants to know of a device that runs: a call of controlled.py."""
+"""What the owner's `doctor` wants to know of a device that runs: a call of owner_visit.py."""
 
 import asyncio
 import json

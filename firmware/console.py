@@ -44,21 +44,21 @@ class Console:
         self._json = mode == "json"
         self._write = write
         self.commands = {}  # name -> coroutine function of the words that follow
-        self.tap = None  # a function that gets each event as a line of JSON, too
+        self.copy = None  # a function that gets each event, too, as a line of JSON
 
     def event(self, event, **fields):
         """Something happened. event: a text; fields: values, also bytes, lists and dicts."""
         fields = _plain(fields)
         if not self._json:
             self._write(("%s %s" % (event, _words(fields))).strip())
-            if not self.tap:
+            if not self.copy:
                 return
         fields["event"] = event
         line = json.dumps(fields)
         if self._json:
             self._write(line)
-        if self.tap:
-            self.tap(line)
+        if self.copy:
+            self.copy(line)
 
     async def run(self, reader=None):
         """Read commands until the input ends. reader: has `await read(n)`; None: the terminal."""

@@ -1,7 +1,7 @@
 """The owner's door: the port at which the owner's tools reach a device over the network.
 
 This part stays in memory, so it is small. It lets one owner in at a time, looks at no more than
-the first message of a stranger, and loads the rest (controlled.py) for somebody who says that he
+the first message of a stranger, and loads the rest (owner_visit.py) for somebody who says that he
 is the owner. Whoever then fails to prove it closes the door for a while: a crowd of them must not
 keep the device from being paid.
 """
@@ -17,11 +17,11 @@ _PATIENCE = const(5)  # seconds for the first message
 _LONGEST_PAUSE = const(16)  # seconds
 
 
-def _reason(is_owner, pause, room):
+def _reason(is_owner, is_open, room):
     """Why he does not get in: Shutdown(reason), as the compact encoding has it; or None."""
     if not is_owner:
         return b"\x92\x02\xa8stranger"
-    if not pause:
+    if not is_open:
         return b"\x92\x02\xa4busy"
     if MICROPYTHON:
         gc.collect()
@@ -52,7 +52,7 @@ def door(settings, console, account, device, room):
                 reason = _reason(owner in hello, pause, room)
                 if not reason:
                     wait, pause = pause, 0
-                    visit = borrowed("controlled").serve(
+                    visit = borrowed("owner_visit").serve(
                         device, console, account, owner, reader, writer, hello
                     )
                     await visit
@@ -62,7 +62,7 @@ def door(settings, console, account, device, room):
                     await writer.drain()
         except Exception as error:  # nobody at the door may end the device, or its charging
             if wait:
-                console.event("warning", text="owner: " + (str(error) or repr(error)))
+                console.event("warning", text="at the door: " + (str(error) or repr(error)))
         writer.close()
         await writer.wait_closed()
         if wait and not pause:

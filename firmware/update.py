@@ -1,4 +1,4 @@
-"""An update over the air: the owner brings another version through his link (controlled.py).
+"""An update over the air: the owner brings another version through his link (owner_visit.py).
 
 An argument is a line of words, and for a piece a line feed and its bytes. Answers are JSON.
 

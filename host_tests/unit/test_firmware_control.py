@@ -146,7 +146,7 @@ async def test_the_owner():
         await visitor.sealed.send(owner.PING)
         assert await visitor.next(owner.PING) == (owner.PING, b"")
         await visitor.leave(place)
-        assert place.console.tap is None
+        assert place.console.copy is None
         visitor = await place.enter()  # and again
         await visitor.line(b"status")
         await visitor.event("status")

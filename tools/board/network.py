@@ -162,7 +162,7 @@ class Network:
             return None
 
     def call(self, name: str, argument: bytes = b"", timeout: float = _ANSWER) -> bytes:
-        """What a call of firmware/controlled.py gives; events meanwhile are dropped.
+        """What a call of firmware/owner_visit.py gives; events meanwhile are dropped.
 
         argument: at most 1024 bytes. Raises BoardError with what the device says is wrong.
         """

@@ -40,7 +40,7 @@ BUNDLES = {
         "perun.crypto.secp256k1",
     ),
     # The owner's visit
-    "controlled": ("perun.link.owner", "controlled"),
+    "owner_visit": ("perun.link.owner", "owner_visit"),
     "links": ("charger", "console", "links", "tariff"),
 }
 

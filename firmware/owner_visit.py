@@ -47,14 +47,14 @@ async def serve(device, console, account, owner, reader, writer, hello):
     )
     visit = _Visit(device, console, sealed)
     console.event("owner connected")
-    console.tap = visit.hear
+    console.copy = visit.hear
     writing = asyncio.create_task(visit.write())
     try:
         await visit.read()
     except (OSError, MemoryError, asyncio.TimeoutError) as error:
         text = str(error) or repr(error)
     finally:
-        console.tap = None
+        console.copy = None
         writing.cancel()
         link.close()
     console.event("owner disconnected", text=text)

@@ -103,6 +103,12 @@ def test_functions_have_short_names(build):
         assert "as half" in found[name]
 
 
+def test_too_many_private_names_are_refused(build):
+    functions = "".join(f"def _f{number}(): pass\n" for number in range(200))
+    with pytest.raises(BundleError, match="no short name is left"):
+        build(one=functions, two="")
+
+
 LONG = "what went wrong " * 80
 
 

@@ -87,7 +87,9 @@ def _shorten_globals(tree: ast.Module, stays: Kept) -> dict[str, str]:
     ]
     used = {name for node in ast.walk(tree) for name in _names(node)}
     free = (name for name in _SHORT if name not in used)
-    short = {name: next(free) for name in names}
+    short = dict(zip(names, free, strict=False))
+    if len(short) < len(names):
+        raise BundleError(f"{names[len(short)]}: no short name is left in its module")
     for node in ast.walk(tree):
         match node:
             case ast.Name():

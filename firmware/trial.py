@@ -28,6 +28,7 @@ async def prove(device):
         if _is_over(left):
             from perun.compat import borrowed
 
+            device.console.event("warning", text="the owner does not reach this version: back")
             borrowed("commands").restart(device)
 
 

@@ -29,6 +29,7 @@ for _name in ("receiver", "versions"):
 
 _PAUSE = 0.2  # seconds
 _LONGEST = 20  # seconds that a call may take
+_TEXT = 400  # characters of a traceback
 _taking = None  # the Receiver
 
 
@@ -51,8 +52,8 @@ def _store(device):
 
 
 async def _about(device, _words, _data):
-    """running, next, before: versions; trial; locked: whether it will wait for a PIN after a
-    start; python, mpy, machine: of sys.implementation."""
+    """running, next, before: versions; trial; failed: why one did not start, or None; locked:
+    whether it will wait for a PIN after a start; python, mpy, machine: of sys.implementation."""
     here = sys.implementation
     running = [place[len(versions.ROOT) + 1 :] for place in sys.path if versions.ROOT in place]
     version, before = versions.current()
@@ -62,11 +63,20 @@ async def _about(device, _words, _data):
         "next": version,
         "before": before,
         "trial": versions.on_trial(),
+        "failed": _failed(),
         "locked": bool(store) and len(store.get(b"k")) != 32,
         "python": list(here.version[:3]),
         "mpy": here._mpy,
         "machine": here._machine,
     }
+
+
+def _failed():
+    try:
+        with open(versions.ROOT + "/failed") as file:
+            return file.read(_TEXT)
+    except OSError:
+        return None
 
 
 async def _begin(device, words, _data):
@@ -114,6 +124,8 @@ async def _switch(device, words, _data):
         raise ValueError("the device is busy")
     versions.switch(version, _store(device), True)
     asyncio.create_task(_restart(device, now))
+    if hasattr(device, "console"):  # not in safe mode
+        device.console.event("update", version=version)
     return version
 
 

@@ -5,6 +5,7 @@
     /app/current       the ID of the one that runs, and the one before it; replaced by a rename
     /app/trial         how often a new version was started, its ID, perhaps "away"; gone when it
                        has proved itself
+    /app/failed        why one on trial did not start, until the next update
 
     manifest:  "reads" and "writes", each with words for formats of the store, then for each file
                its SHA-256, size and name: a line each
@@ -71,15 +72,20 @@ try:
     import main
 
     main.main()
-    failed = False
-except SystemExit:  # an exit would start the board anew, again and again
-    failed = "away" in trial
+    failed = None
+except SystemExit as error:  # an exit would start the board anew, again and again
+    failed = "away" in trial and error
 except Exception as error:
     sys.print_exception(error)
-    failed = bool(trial)
+    failed = trial and error
 if failed:
     import machine
 
+    try:
+        with open("/app/failed", "w") as f:
+            sys.print_exception(failed, f)
+    except OSError:
+        pass
     machine.reset()
 if read("trial"):
     os.remove("/app/trial")

@@ -65,6 +65,7 @@ def version(
 
 
 def run(one: Virtual, software: Software) -> deploy.Deployed:
+    one.wait_repl()
     with Repl(one.port) as repl:
         return deploy.deploy(repl, software)
 

@@ -124,9 +124,10 @@ def _await(connect: Open, done: Deployed, patience: float) -> None:
                     _confirm(device, about)
                     return
                 if about["next"] != done.version:
+                    reason = about["failed"] or "it said nothing, or nobody reached it"
                     raise TakenBack(
                         f"version {done.version} does not start: version {about['running']} runs "
-                        "again"
+                        f"again; it said:\n{reason.strip()}"
                     )
         except TakenBack:
             raise

@@ -375,3 +375,56 @@ def test_command_and_rotation(chain, tmp_path):
     assert certificate.load(path).fingerprint.hex() == both["next"]
     arguments = ["certificate", "-c", str(tmp_path / "config.toml"), "--switch"]
     assert CliRunner().invoke(cli.app, arguments).exit_code == 1  # none is prepared
+
+
+# A TLS link, and then as many connections as a station may have, all of them waited for.
+CROWD = """
+import asyncio, sys
+from perun.link import tcp
+
+tls, plain, pin = sys.argv[-3:]
+
+async def wait(link):
+    try:
+        await link.recv()
+    except OSError:
+        pass
+
+async def main():
+    link = await tcp.connect("127.0.0.1", int(tls), 1024, (bytes.fromhex(pin),))
+    await link.send(b"hello")
+    tasks = [asyncio.create_task(wait(link))]
+    blocks = []
+    for number in range(9):
+        other = await tcp.connect("127.0.0.1", int(plain))
+        tasks.append(asyncio.create_task(wait(other)))
+        blocks.append(bytearray(64))  # lies where the table would have grown
+        await asyncio.sleep(0.02)
+    await asyncio.sleep(0.2)
+    for task in tasks:
+        task.cancel()
+    print("still here")
+
+asyncio.run(main())
+"""
+
+
+async def test_many_links_beside_tls(tmp_path: Path) -> None:
+    """poll() of the unix port would die of it: see lib/perun/link/tls_micropython.py."""
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            await reader.read()
+        writer.close()
+
+    own = other_certificate(tmp_path)
+    async with listening(silent, own.context()) as tls, listening(silent) as plain:
+        process = await asyncio.create_subprocess_exec(
+            *(str(MICROPYTHON), "-X", "heapsize=192k", "-c", CROWD),
+            *(str(tls), str(plain), own.fingerprint.hex()),
+            env={**os.environ, "MICROPYPATH": f"{MODULES}:.frozen"},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await asyncio.wait_for(process.communicate(), 40)
+    assert (process.returncode, output.decode()) == (0, "still here\n")

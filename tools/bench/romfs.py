@@ -17,9 +17,9 @@ from typing import Any
 
 from mpremote.romfs import make_romfs
 
-from bench.size import MPY
 from demo.device import Device
 
+_MPY = Path(__file__).resolve().parents[2] / "build" / "mpy" / "x64"
 _IMAGE = "lib/romfs.img"
 # Takes the place of the modules: mounts them, and goes on as `micropython -m main` would.
 _MAIN = """\
@@ -54,6 +54,6 @@ def image() -> bytes:
     """The image with all modules of a device."""
     with tempfile.TemporaryDirectory() as scratch:
         modules = Path(scratch) / "modules"
-        shutil.copytree(MPY, modules, ignore=lambda _, names: {"formats"} & set(names))
+        shutil.copytree(_MPY, modules, ignore=lambda _, names: {"formats"} & set(names))
         with contextlib.redirect_stdout(io.StringIO()):  # it shows what it takes
             return bytes(make_romfs(str(modules), mpy_cross=False))

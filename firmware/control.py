@@ -62,7 +62,10 @@ def door(settings, console, account, device, room):
                     await writer.drain()
         except Exception as error:  # nobody at the door may end the device, or its charging
             if wait:
-                console.event("warning", text="at the door: " + (str(error) or repr(error)))
+                try:
+                    console.event("warning", text="at the door: " + (str(error) or repr(error)))
+                except MemoryError:
+                    pass
         writer.close()
         await writer.wait_closed()
         if wait and not pause:

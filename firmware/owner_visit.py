@@ -47,9 +47,9 @@ async def serve(device, console, account, owner, reader, writer, hello):
     )
     visit = _Visit(device, console, sealed)
     console.event("owner connected")
-    console.copy = visit.hear
     writing = asyncio.create_task(visit.write())
     try:
+        console.copy = visit.hear
         await visit.read()
     except (OSError, MemoryError, asyncio.TimeoutError) as error:
         text = str(error) or repr(error)
@@ -75,12 +75,15 @@ class _Visit:
 
     def hear(self, line):
         """An event of the console, as JSON. A long one needs that nothing else waits."""
-        text = line.encode()
-        if self._waiting and len(text) > self._room:
+        try:
+            text = line.encode()
+            if self._waiting and len(text) > self._room:
+                self._lost += 1
+            else:
+                self._say(EVENT, text)
+                self._room -= len(text)
+        except MemoryError:  # not for whoever told the console
             self._lost += 1
-        else:
-            self._room -= len(text)
-            self._say(EVENT, text)
 
     def _say(self, kind, text):
         self._waiting.append((kind, text))

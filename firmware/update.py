@@ -116,7 +116,10 @@ async def _finish(_device, _words, _data):
 
 
 async def _switch(device, words, _data):
-    version, left, now = words[0], min(int(words[1]), _LONGEST), words[2:] == ["now"]
+    version = _taken().finish()
+    if words[0] != version:
+        raise ValueError("the version that has come is " + version)
+    left, now = min(int(words[1]), _LONGEST), words[2:] == ["now"]
     while not _at_rest(device, now) and left > 0:
         left -= _PAUSE
         await asyncio.sleep(_PAUSE)

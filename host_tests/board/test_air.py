@@ -150,6 +150,10 @@ def test_an_update(station: Station, release: Release, ours: Software) -> None:
     one, connect = station
     boots = one.boots
     new = release(release="NAME = 'new'\n")
+    with air.Update(connect()) as device:
+        device.call("begin", new.sha256, len(new.manifest))
+        with pytest.raises(BoardError, match="not complete"):
+            device.call("switch", new.version, 0)
     done = bring(connect, new)
     assert done.before == ours.version and done.kept == len(ours.files)
     assert done.copied == len(new.files["release.mpy"])
@@ -247,9 +251,13 @@ def test_updates_are_off(station: Station, release: Release, ours: Software) -> 
         del config["control"]["update"]
         repl.replace("/config.json", json.dumps(config).encode())
         repl.restart()
+    reach(connect)
     with pytest.raises(BoardError, match="updates over the network are off"):
-        reach(connect)
         bring(connect, release(release=""))
+    with air.Update(connect()) as device:
+        for version in (ours.version, "..", f"../app/{ours.version}"):
+            with pytest.raises(BoardError, match="no update has begun"):
+                device.call("switch", version, 0)
     assert reach(connect)["next"] == ours.version
 
 

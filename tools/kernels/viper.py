@@ -46,6 +46,7 @@ def source(bits: int) -> str:
         keyword = "elif"
     text = _HEAD + _INVERT + text
     parts = {"ROW": _row, "SUM": _sum, "LOWER": _lower, "CLEAR": _clear}
+    parts |= {"POINT": _point, "OVERFLOW": _overflow}
     text = _filled(text, **{name: part(bits) for name, part in parts.items()})
     # What explains the templates stays here.
     text = re.sub(r"^ +#.*\n", "", text, flags=re.MULTILINE)
@@ -294,6 +295,23 @@ def _clear(bits: int) -> str:
     return "".join(f"t[{i}] = 0\n" for i in range(512 // bits))
 
 
+def _point(bits: int) -> str:
+    """Copy a point."""
+    return _each(bits, 1024 // bits, "d[$i] = a[$i]\n")
+
+
+def _overflow(bits: int) -> str:
+    """What a + b are above 2^256."""
+    return "u = uint(0)\n" + _each(bits, 512 // bits, "u = (u + a[$i] + b[$i]) >> $DIGIT\n")
+
+
+def _each(bits: int, count: int, line: str) -> str:
+    """A line for each digit $i: a loop where code is in short memory."""
+    if bits == 64:
+        return "".join(line.replace("$i", str(i)) for i in range(count))
+    return f"i = 0\nwhile i < {count}:\n" + _indented(line.replace("$i", "i") + "i += 1", 1)
+
+
 _PICK = """\
 k = memory + $AT_BASE
 if ptr8(here - 1)[0]:
@@ -312,18 +330,11 @@ if i >= q:
     ptr8(memory)[$NEGATIVE] = 1
     i = ~i
 a = $POINTER(k + 4 + 2 * $SLOT * (i & (q - 1)))
-i = 0
-while i < $TWO_DIGITS:
-    d[i] = a[i]
-    i += 1
+$POINT
 """
 
 _REDUCE = """\
-u = uint(0)
-i = 0
-while i < $DIGITS:
-    u = (u + a[i] + b[i]) >> $DIGIT
-    i += 1
+$OVERFLOW
 q = 0 - carry - int(u)
 carry = 0
 u = uint(0)
@@ -397,7 +408,8 @@ while j:
         v = ((u >> 6) | (u << 26)) ^ ((u >> 11) | (u << 21)) ^ ((u >> 25) | (u << 7))  # not 64
         v += ((ptr32(c)[5] ^ ptr32(c)[6]) & u) ^ ptr32(c)[6]
         v += ptr32(c)[7] + ptr32(k + 60 - 4 * i)[0]
-        v += ptr8(q)[0] | (ptr8(q)[1] << 8) | (ptr8(q)[2] << 16) | (ptr8(q)[3] << 24)
+        v += ptr32(q)[0]  # not 32
+        v += ptr8(q)[0] | (ptr8(q)[1] << 8) | (ptr8(q)[2] << 16) | (ptr8(q)[3] << 24)  # not 64
         q += 4
         ptr32(c)[3] = ptr32(c)[3] + v
         u = uint(ptr32(c)[0])

@@ -307,10 +307,22 @@ def run(t: ptr32, u: uint, buffer: ptr8, table: ptr8) -> int:
                 ptr8(memory)[3] = 1
                 i = ~i
             a = ptr32(k + 4 + 2 * 32 * (i & (q - 1)))
-            i = 0
-            while i < 16:
-                d[i] = a[i]
-                i += 1
+            d[0] = a[0]
+            d[1] = a[1]
+            d[2] = a[2]
+            d[3] = a[3]
+            d[4] = a[4]
+            d[5] = a[5]
+            d[6] = a[6]
+            d[7] = a[7]
+            d[8] = a[8]
+            d[9] = a[9]
+            d[10] = a[10]
+            d[11] = a[11]
+            d[12] = a[12]
+            d[13] = a[13]
+            d[14] = a[14]
+            d[15] = a[15]
         elif op == 20:  # UNTIL
             if ptr8(memory)[ptr8(here - 2)[0]] != ptr8(here - 1)[0]:
                 i = ptr8(here - 3)[0]
@@ -329,10 +341,14 @@ def run(t: ptr32, u: uint, buffer: ptr8, table: ptr8) -> int:
                 here += (i ^ 128) - 128
         elif op == 11:  # REDUCE
             u = uint(0)
-            i = 0
-            while i < 8:
-                u = (u + a[i] + b[i]) >> 32
-                i += 1
+            u = (u + a[0] + b[0]) >> 32
+            u = (u + a[1] + b[1]) >> 32
+            u = (u + a[2] + b[2]) >> 32
+            u = (u + a[3] + b[3]) >> 32
+            u = (u + a[4] + b[4]) >> 32
+            u = (u + a[5] + b[5]) >> 32
+            u = (u + a[6] + b[6]) >> 32
+            u = (u + a[7] + b[7]) >> 32
             q = 0 - carry - int(u)
             carry = 0
             u = uint(0)
@@ -396,7 +412,7 @@ def run(t: ptr32, u: uint, buffer: ptr8, table: ptr8) -> int:
                     v = (u >> 6) ^ (u >> 11) ^ (u >> 25)
                     v += ((ptr32(c)[5] ^ ptr32(c)[6]) & u) ^ ptr32(c)[6]
                     v += ptr32(c)[7] + ptr32(k + 60 - 4 * i)[0]
-                    v += ptr8(q)[0] | (ptr8(q)[1] << 8) | (ptr8(q)[2] << 16) | (ptr8(q)[3] << 24)
+                    v += ptr32(q)[0]
                     q += 4
                     ptr32(c)[3] = ptr32(c)[3] + v
                     u = uint(ptr32(c)[0])

@@ -749,3 +749,18 @@ def test_blinding_changes_with_every_signature() -> None:
         assert affine == tuple(int.from_bytes(point[at : at + 32], "big") for at in (0, 32))
         blindings.add(blinding)
     assert len(blindings) == 4
+
+
+def test_agreements(arm: ArmKernel, m33: ArmKernel) -> None:
+    """A recovery of the digest zero multiplies a point that is known by its x (cipher.py)."""
+    randoms = random.Random(11)
+    for number in range(4):
+        ours, theirs = (octets(randoms.randrange(1, N)) for _ in range(2))
+        point = coincurve.PrivateKey(theirs).public_key
+        x = point.format(False)[1:33]
+        s = int.from_bytes(ours, "big") * int.from_bytes(x, "big") % N
+        signature = x + octets(min(s, N - s)) + b"\x1b"
+        for kernel in (portable, arm, m33) if number < 2 else (portable,):
+            product = Curve(kernel).recover(bytes(32), signature)
+            assert product is not None
+            assert product[:32] == point.multiply(ours).format(False)[1:33]

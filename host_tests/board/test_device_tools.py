@@ -141,11 +141,11 @@ def reach(device: Virtual) -> None:
 
 def test_a_board_that_is_slow(device: Virtual, monkeypatch: pytest.MonkeyPatch) -> None:
     """It answers each call for its attention, when it gets round to it."""
-    monkeypatch.setattr(port, "_TIMEOUT", 3)
+    monkeypatch.setattr(port, "_TIMEOUT", 5)
     assert device._vm is not None
     vm = device._vm.pid
     os.kill(vm, signal.SIGSTOP)
-    later = threading.Timer(4, os.kill, (vm, signal.SIGCONT))  # by then it was called twice
+    later = threading.Timer(6, os.kill, (vm, signal.SIGCONT))  # by then it was called twice
     later.start()
     with Repl(device.port) as repl:
         assert repl.value("6 * 7") == 42

@@ -262,6 +262,27 @@ async def test_three_blocks_are_replaced(chain, proxy, desk):
     assert kit.wealth(chain, station) == 60
 
 
+async def test_replaced_before_it_was_followed(chain, proxy, desk):
+    """A look at a channel saw a block whose events could not be read before it was replaced."""
+    _, deal, station = desk
+    await funded(deal, station)
+    await read_up_to(desk[0], here(chain))
+    before = chain.node.snapshot()
+
+    async def without_logs(one, request, call):
+        if call["method"] == "eth_getLogs":
+            return node.error(one, request, call)
+        return {"jsonrpc": "2.0", "id": call["id"], **await one.forward(call)}
+
+    proxy.faults = itertools.repeat(without_logs)
+    await station.ask(sm.DisputeRequest, deal.id)
+    await station.event(sm.EVENT_REGISTERED)
+    chain.node.revert(before)
+    chain.node.mine(3)
+    proxy.faults = itertools.repeat(None)
+    await station.event(sm.EVENT_REGISTERED)  # it was registered again
+
+
 async def test_replaced_while_it_lags(chain, proxy, desk):
     """The node has not seen that three blocks were replaced, then it has."""
     service, deal, station = desk

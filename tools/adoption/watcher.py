@@ -168,9 +168,20 @@ class Watcher:
             # By its hash a block is read, or missed; a range of blocks may be read in part.
             events = self._chain.events_of(block) if near else self._chain.events(first, last)
             touched |= await self._touched(await events, head)
+            if self._was_another(block):
+                log.warning("a block was replaced before it was followed", number=block.number)
+                touched.update(everything)
             await self._advance(block.number, block.hash)
             first = last + 1
         return touched
+
+    def _was_another(self, block: Block) -> bool:
+        """Has a look at a channel rested on a block that this one has replaced since?"""
+        seen: set[bytes] = set()
+        for number in [one for one in self._chain.sightings if one <= block.number]:
+            hashes = self._chain.sightings.pop(number)
+            seen |= hashes if number == block.number else set()
+        return not seen <= {block.hash}
 
     async def _common_block(self, seen: list[tuple[int, bytes]], head: Block) -> int:
         """The newest block that was seen and is still the chain's. Raises ChainError when the

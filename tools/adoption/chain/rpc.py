@@ -41,6 +41,7 @@ MAX_ALLOWANCE = 2**256 - 1
 
 _TRIES = 4  # to get a block that is not older than the newest
 _PAUSE = 0.05  # seconds before the next try
+_SIGHTINGS = 256  # blocks that are remembered until they are followed
 
 
 class ChainError(Exception):
@@ -121,6 +122,7 @@ class Chain:
         self.config = config
         self._generation = config.chain.generation
         self.newest = -1  # number of the newest block that was seen, see head()
+        self.sightings: dict[int, set[bytes]] = {}  # number -> hashes of latest blocks that were
         self.web3 = AsyncWeb3(nodes.provider(config.chain.rpc, config.chain.request_timeout))
         # Proof-of-authority chains put more into a block's extra data than web3 accepts.
         self.web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
@@ -185,6 +187,9 @@ class Chain:
         if found is None:
             raise ChainError("the node has no latest block")
         self.newest = max(self.newest, found.number)
+        self.sightings.setdefault(found.number, set()).add(found.hash)
+        if len(self.sightings) > _SIGHTINGS:
+            del self.sightings[min(self.sightings)]
         return found
 
     async def head(self) -> Block:

@@ -83,12 +83,9 @@ class Anvil:
     def stop(self) -> None:
         """Ends the process; safe to call twice."""
         if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(5)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+            # It has nothing to save, and a gentle end would wait for the last of its connections.
+            self._process.kill()
+            self._process.wait()
             self._process = None
         if self._cache is not None:
             self._cache.cleanup()

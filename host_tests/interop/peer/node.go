@@ -63,6 +63,7 @@ type Node struct {
 	net         *wirenet.Bus
 	client      *client.Client
 	adjudicator *ethchannel.Adjudicator
+	attention   *attention
 	memory      *memory
 	assets      []channel.Asset
 	port        int
@@ -144,8 +145,9 @@ func (n *Node) startClient() error {
 	if err != nil {
 		return err
 	}
+	n.attention = newAttention(watcher)
 	wallets := map[wallet.BackendID]wallet.Wallet{ethwallet.BackendID: n.chain.wallet}
-	n.client, err = client.New(n.wire(), n.bus, funder, n.adjudicator, wallets, watcher)
+	n.client, err = client.New(n.wire(), n.bus, funder, n.adjudicator, wallets, n.attention)
 	if err != nil {
 		return err
 	}
@@ -167,18 +169,14 @@ func (n *Node) startClient() error {
 	return nil
 }
 
-// adopt is called for every new or restored channel: watch it and tell the tests.
+// adopt is called for every new or restored channel: watch it, then tell the tests.
 func (n *Node) adopt(ch *client.Channel) {
 	n.mutex.Lock()
 	n.channels[ch.ID()] = ch
 	n.mutex.Unlock()
 	n.memory.recall(context.Background(), ch.ID())
 	ch.OnUpdate(func(_, to *channel.State) { control.Event("update", describeState(to)) })
-	go func() {
-		if err := ch.Watch(watching{ch}); err != nil {
-			control.Event("error", control.Fields{"text": "watch: " + err.Error()})
-		}
-	}()
+	n.attention.watch(ch)
 	control.Event("channel", n.describe(ch))
 }
 

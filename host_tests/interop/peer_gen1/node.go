@@ -53,6 +53,7 @@ type Node struct {
 	net         *wirenet.Bus
 	client      *client.Client
 	adjudicator *ethchannel.Adjudicator
+	attention   *attention
 	memory      *memory
 	assets      []channel.Asset
 	port        int
@@ -118,7 +119,8 @@ func (n *Node) startClient() error {
 	if err != nil {
 		return err
 	}
-	n.client, err = client.New(n.wire(), n.bus, funder, n.adjudicator, n.chain.wallet, watcher)
+	n.attention = newAttention(watcher)
+	n.client, err = client.New(n.wire(), n.bus, funder, n.adjudicator, n.chain.wallet, n.attention)
 	if err != nil {
 		return err
 	}
@@ -129,17 +131,13 @@ func (n *Node) startClient() error {
 	return nil
 }
 
-// adopt is called for every new or restored channel: watch it and tell the tests.
+// adopt is called for every new or restored channel: watch it, then tell the tests.
 func (n *Node) adopt(ch *client.Channel) {
 	n.mutex.Lock()
 	n.channels[ch.ID()] = ch
 	n.mutex.Unlock()
 	ch.OnUpdate(func(_, to *channel.State) { control.Event("update", describeState(to)) })
-	go func() {
-		if err := ch.Watch(watching{ch}); err != nil {
-			control.Event("error", control.Fields{"text": "watch: " + err.Error()})
-		}
-	}()
+	n.attention.watch(ch)
 	control.Event("channel", n.describe(ch))
 }
 

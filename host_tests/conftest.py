@@ -38,7 +38,7 @@ RUNNER = ROOT / "host_tests" / "micropython_tests.py"
 # The frozen modules of the VM (asyncio) come last; nothing of the user's home is seen.
 VM_PATH = ":".join([*map(str, (ROOT / "lib", ROOT / "firmware", UNIT, FLASH)), ".frozen"])
 VM_HEAP = "2m"
-VM_TIMEOUT = 120  # seconds for all tests of a file
+VM_TIMEOUT = 300  # seconds for all tests of a file
 
 hypothesis.settings.register_profile("local", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)

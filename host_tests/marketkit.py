@@ -113,7 +113,7 @@ class Market:
         await channel.opened(60)
         return channel
 
-    async def until(self, what: str, ready: Callable[[], Any], timeout: float = 40) -> None:
+    async def until(self, what: str, ready: Callable[[], Any], timeout: float = 60) -> None:
         """Wait for something to become true."""
         end = time.monotonic() + timeout
         while not await asyncio.to_thread(ready):

@@ -73,7 +73,7 @@ class Cheater:
     async def send(self, message: Any) -> None:
         await self.link.send(self.codec.encode(message))
 
-    async def recv(self, kind: Any, timeout: float = 5) -> Any:
+    async def recv(self, kind: Any, timeout: float = 60) -> Any:
         """The next message of this kind; others are skipped."""
         async with asyncio.timeout(timeout):
             while True:

@@ -67,7 +67,7 @@ class Station:
     def address(self) -> bytes:
         return to_canonical_address(self.device.address)
 
-    async def event(self, event: str, since: int = 0, timeout: float = 30, **fields: Any) -> Any:
+    async def event(self, event: str, since: int = 0, timeout: float = 60, **fields: Any) -> Any:
         """What it says on its console."""
         return await self.device.said(event, timeout, since, **fields)
 
@@ -75,7 +75,7 @@ class Station:
         """For `since`: only what is said from now on."""
         return len(self.device.events)
 
-    async def warned(self, text: str, since: int, timeout: float = 30) -> None:
+    async def warned(self, text: str, since: int, timeout: float = 60) -> None:
         """Wait for a warning with these words."""
         async with asyncio.timeout(timeout):
             while True:
@@ -97,7 +97,7 @@ class Station:
         died = [event for event in self.device.events if event["event"] == "task died"]
         assert died == []
         assert int((await self.newest())["state"][1]) == version
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while status["charging"]:
                 await asyncio.sleep(0.05)
                 status = await self.device.ask()

@@ -62,10 +62,10 @@ async def test_stranger_says_nothing(town: Town) -> None:
     await STRANGERS["silent_before_hello"](silent[0])
     await STRANGERS["silent_before_proof"](silent[1])
     await serves(town.station, town.holder)
-    await town.station.warned("no answer within 20 s", since, 25)
+    await town.station.warned("no answer within 20 s", since)
     for one in silent:
-        with pytest.raises((LinkError, TimeoutError)):
-            async with asyncio.timeout(3):
+        with pytest.raises(LinkError):
+            async with asyncio.timeout(60):
                 while True:
                     await one.link.recv()
         one.hang_up()
@@ -125,7 +125,7 @@ async def open_channel(town: Town, cheater: Cheater, since: int) -> None:
     state = await cheater.open(ROW)
     await town.station.event("channel", since, kind="signed")
     await asyncio.to_thread(town.deposit, state.id, cheater.account.address, CAR_DEPOSIT)
-    await town.station.event("channel", since, kind="open", timeout=15)
+    await town.station.event("channel", since, kind="open")
 
 
 async def old_update_again(town: Town, rider: Cheater) -> int:
@@ -295,12 +295,12 @@ async def test_late_answers_to_the_end(town: Town, rider: Cheater) -> None:
     assert "same end" in await rider.refused(rider.next(SLICE, step=2))
     await station.device.command("close")
     update = await rider.recv(m.ChannelUpdate)
-    again = await rider.recv(m.ChannelUpdate, 15)  # after ten seconds of silence
+    again = await rider.recv(m.ChannelUpdate)  # after ten seconds of silence
     assert again == update and update.state.is_final
     acc = m.ChannelUpdateAcc(update.state.id, update.state.version, rider.sign(update.state))
     for _ in range(2):
         await rider.send(acc)
-    await station.event("channel", since, kind="withdrawn", timeout=20)
+    await station.event("channel", since, kind="withdrawn")
     expected = rider.state.allocation.balances[0][1]
     assert await town.wallet(expected) == expected
 
@@ -322,12 +322,12 @@ async def test_two_states_with_one_version(town: Town, cheater: Cheater) -> None
     await station.device.command("dispute")
     await station.event("channel", since, kind="disputed")
     await station.unharmed(2)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         channel = "0x" + cheater.state.id.hex()
         while town.chain.dispute(channel).version != 2:  # noqa: ASYNC110 - the chain tells nobody
             await asyncio.sleep(0.05)
     await asyncio.to_thread(town.node.pass_time, DURATION + 1)
-    await station.event("channel", since, kind="withdrawn", timeout=20)
+    await station.event("channel", since, kind="withdrawn")
     assert await town.wallet(before) - before == DEPOSIT + 2 * SLICE
 
 
@@ -357,11 +357,11 @@ async def test_an_honest_car_afterwards(town: Town) -> None:
     peer = await client.connect(await tcp.connect("127.0.0.1", station.port))
     channel = await client.propose(peer, [ROW], DURATION)
     await asyncio.to_thread(town.deposit, channel.id, client.account.address, CAR_DEPOSIT)
-    await station.event("channel", since, kind="open", timeout=15)
+    await station.event("channel", since, kind="open")
     await channel.happened("funded")
     await channel.pay(SLICE)
     await channel.close()
-    await station.event("channel", since, kind="withdrawn", timeout=20)
+    await station.event("channel", since, kind="withdrawn")
     expected = before + DEPOSIT + SLICE
     assert await town.wallet(expected) == expected
     peer.close()

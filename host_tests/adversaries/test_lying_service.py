@@ -63,7 +63,7 @@ class Scenery:
         await self._until(lambda: self.liar.sessions > sessions)
         return since
 
-    async def _until(self, ready: Any, seconds: float = 10) -> None:
+    async def _until(self, ready: Any, seconds: float = 60) -> None:
         async with asyncio.timeout(seconds):
             while not ready():  # noqa: ASYNC110 - several things may change it
                 await asyncio.sleep(0.02)
@@ -87,7 +87,7 @@ class Scenery:
         await self._until_watched(state.version)
 
     async def _until_watched(self, version: int) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await self.watched() != version:  # noqa: ASYNC110 - a process of its own
                 await asyncio.sleep(0.1)
 

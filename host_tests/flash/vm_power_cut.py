@@ -1,4 +1,4 @@
-# timeout: 200
+# timeout: 400
 # heapsize: 8m
 """Power cuts in every operation of the flash, for the journal in a file on LittleFS 2."""
 

@@ -1,4 +1,4 @@
-# timeout: 120
+# timeout: 300
 # heapsize: 8m
 """The journal on a board's flash: full, read-only, damaged; and what it wears."""
 

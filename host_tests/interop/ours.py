@@ -107,7 +107,7 @@ class Ours:
         task = asyncio.create_task(self._service.run())
         self._serving = [task]
         ready = asyncio.create_task(self._service.ready.wait())
-        await asyncio.wait({task, ready}, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, ready}, timeout=60, return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
         if task.done():
             task.result()
@@ -210,7 +210,7 @@ class Ours:
 
     async def peer(self) -> Any:
         """The node, once it is connected."""
-        await kit.until(lambda: self.client.foreign(NAME).connected, 20)
+        await kit.until(lambda: self.client.foreign(NAME).connected)
         return self.client.foreign(NAME)
 
     async def propose(self, *rows: Any, **more: Any) -> Any:
@@ -218,7 +218,7 @@ class Ours:
         peer = await self.peer()
         rows = rows + ((0, 0),) * (len(self._assets) - len(rows))
         handle = await self.client.propose(peer, rows, 600, **more)
-        await handle.opened(30)
+        await handle.opened(60)
         await self.node.told("channel", channel=handle.id.hex())
         return handle
 
@@ -227,10 +227,10 @@ class Ours:
         if self._dials or self.client.foreign(NAME).connected:
             await self.peer()
         elif self._bridged:
-            await kit.until(lambda: self._service and self._service.bridge._lines, 20)
+            await kit.until(lambda: self._service and self._service.bridge._lines)
         opened = await self.node.propose(self.wire, rows, assets=range(len(rows)), **more)
         handle = self.client.channels[bytes.fromhex(opened["channel"])]
-        await handle.opened(30)
+        await handle.opened(60)
         return handle
 
     async def hears(self, handle: Any, kind: str, detail: Any = None) -> Any:
@@ -244,7 +244,7 @@ class Ours:
             ]
 
         try:
-            return (await kit.until(found, 20))[0][2]
+            return (await kit.until(found))[0][2]
         except TimeoutError:
             raise AssertionError(
                 f"no {kind} {detail}: {[told[1:] for told in self.told]}, {self.errors}"
@@ -260,7 +260,7 @@ class Ours:
         """Wait until the receiver owns exactly this."""
         wanted = amounts + (0,) * (2 - len(amounts))
         try:
-            await kit.until(lambda: asyncio.to_thread(lambda: self.wallet() == wanted), 30)
+            await kit.until(lambda: asyncio.to_thread(lambda: self.wallet() == wanted))
         except TimeoutError:
             raise AssertionError(f"{self.wallet()} and not {wanted}: {self.errors}") from None
 

@@ -36,7 +36,7 @@ from perun.wire.messages import (
 from perun.wire.protobuf import Protobuf
 
 LIMIT = 65535
-PATIENCE = 20  # seconds
+PATIENCE = 60  # seconds
 
 
 async def eventually(true: Callable[[], Any]) -> None:

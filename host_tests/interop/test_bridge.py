@@ -36,7 +36,7 @@ class World:
     async def open(self, balances: Any = ((1000, 500),)) -> Any:
         """The car proposes: its handle of a funded channel."""
         handle = await self.car.client.propose(await self.car.peer(), balances, 600)
-        await handle.opened(30)
+        await handle.opened(60)
         await self.node.told("channel", channel=handle.id.hex())
         return handle
 
@@ -135,7 +135,7 @@ async def test_an_answer_with_a_useless_signature(world):
     paying.cancel()
     assert handle.version == 0
     await handle.dispute()
-    await until(lambda: handle.registered and handle.registered[0] == 1, 20)
+    await until(lambda: handle.registered and handle.registered[0] == 1)
 
 
 @pytest.mark.parametrize("name", ["aaa", "zzz"])
@@ -151,7 +151,7 @@ async def test_who_dials_does_not_matter_in_the_end(world, name):
     for _ in range(2):
         line._connection.close()  # both notice, and both may dial
         await until(lambda: not peer.connected)
-        await until(lambda: peer.connected, 30)
+        await until(lambda: peer.connected)
         await w.node.pay(handle.id.hex(), 1, timeout=30)
     assert await handle.pay(1) == 4
 

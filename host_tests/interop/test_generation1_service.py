@@ -88,7 +88,7 @@ async def test_the_device_dials_opens_pays_and_settles(meet):
     node, device = await meet()
     peer = await device.dial(node)
     handle = await device.client.propose(peer, ((1000, 500),), 600)
-    await handle.opened(30)
+    await handle.opened(60)
     channel = handle.id.hex()
     await node.told("channel", channel=channel)
     assert await handle.pay(100) == 1
@@ -107,7 +107,7 @@ async def test_the_node_dials_opens_pays_and_settles(meet):
     opened = await node.propose(device.name, [(1000, 500)])
     handle = device.client.channels[bytes.fromhex(opened["channel"])]
     assert (await node.pay(opened["channel"], 100))["version"] == 1
-    await handle.opened(30)
+    await handle.opened(60)
     assert await handle.pay(7) == 2
     await node.finalize(opened["channel"])
     await asyncio.gather(handle.settled(60), node.settle(opened["channel"]))
@@ -118,14 +118,14 @@ async def test_the_node_dials_opens_pays_and_settles(meet):
 async def test_the_service_refutes_an_old_state(meet, chain, time_passes):
     node, device = await meet()
     handle = await device.client.propose(await device.dial(node), ((1000, 0),), 600)
-    await handle.opened(30)
+    await handle.opened(60)
     for _ in range(3):
         await handle.pay(100)
     await node.pay(handle.id.hex(), 250)
     await handle.paid(4)
     await handle.checkpoint()
     await node.register(handle.id.hex(), 3)
-    await until(lambda: handle.registered and handle.registered[0] == 4, 30)
+    await until(lambda: handle.registered and handle.registered[0] == 4)
     chain.node.pass_time(601)
     await handle.settled(60)
     assert device.paid() == 950
@@ -137,7 +137,7 @@ async def test_the_device_dials_again_while_the_node_holds_the_old_link(meet, na
     node, device = await meet(name)
     peer = await device.dial(node)
     handle = await device.client.propose(peer, ((1000, 500),), 600)
-    await handle.opened(30)
+    await handle.opened(60)
 
     async def back() -> bool:
         with contextlib.suppress(OSError):
@@ -147,7 +147,7 @@ async def test_the_device_dials_again_while_the_node_holds_the_old_link(meet, na
 
     await device.dial(node)  # a second one, while the first is alive
     await asyncio.sleep(0.3)
-    await until(lambda: peer.connected or back(), 20)
+    await until(lambda: peer.connected or back())
     assert await handle.pay(1) == 1
 
 
@@ -184,7 +184,7 @@ async def test_perun_rs_devices_live_on(chain, start):
         web3 = chain.web3
         return [web3.eth.get_balance(web3.to_checksum_address(one)) for one in receivers]
 
-    await until(lambda: balances() == [850, 650], 30)
+    await until(lambda: balances() == [850, 650])
 
 
 async def test_perun_rs_force_close(chain, start, time_passes):
@@ -205,4 +205,4 @@ async def test_perun_rs_force_close(chain, start, time_passes):
     chain.node.pass_time(601)
     web3 = chain.web3
     address = web3.to_checksum_address(receiver)
-    await until(lambda: web3.eth.get_balance(address) == 700, 30)
+    await until(lambda: web3.eth.get_balance(address) == 700)

@@ -263,7 +263,7 @@ async def test_a_token_alone(meet, way):
     await ours.peer()
     opened = await node.propose(ours.wire, [(30, 40)], assets=[TOKEN])
     handle = ours.client.channels[bytes.fromhex(opened["channel"])]
-    await handle.opened(20)
+    await handle.opened(60)
     await handle.pay(3)
     await node.finalize(opened["channel"])
     await ours.paid_out(0, 37)

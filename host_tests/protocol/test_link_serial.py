@@ -19,7 +19,7 @@ from perun.wire.serial import serial_frame
 ROOT = Path(__file__).resolve().parent.parent.parent
 VM = ROOT / "build" / "venv" / "bin" / "micropython"
 PEER = ROOT / "host_tests" / "protocol" / "serial_peer.py"
-SOON = 10  # seconds
+SOON = 60  # seconds
 
 
 class Line:

@@ -59,7 +59,7 @@ class Car:
             await self.task
 
     async def peer(self, name: str = "node") -> Any:
-        await until(lambda: self.client.foreign(name).connected, 30)
+        await until(lambda: self.client.foreign(name).connected)
         return self.client.foreign(name)
 
 

@@ -31,7 +31,7 @@ async def start(chain: Chain, tmp_path: Path) -> AsyncIterator[Start]:
         task = asyncio.create_task(service.run())
         running.append((service, task))
         ready = asyncio.create_task(service.ready.wait())
-        await asyncio.wait({task, ready}, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, ready}, timeout=60, return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
         if task.done():
             running.pop()

@@ -148,7 +148,7 @@ class NodeLink:
             self._bodies += self._decoder.feed(await self._read())
         return self._bodies.pop(0)
 
-    async def recv(self, timeout: float = 30) -> Any:
+    async def recv(self, timeout: float = 60) -> Any:
         async with asyncio.timeout(timeout):
             if self.node.serializer != "perunio":
                 return self.protobuf.decode(await self._body())
@@ -162,7 +162,7 @@ class NodeLink:
                     pass
                 self._buffer += await self._read()
 
-    async def get(self, kind: Any, timeout: float = 30) -> Any:
+    async def get(self, kind: Any, timeout: float = 60) -> Any:
         """The next message of this kind; others before it are dropped."""
         while True:
             message = await self.recv(timeout)
@@ -185,7 +185,7 @@ class NodeLink:
     def raw(self, data: bytes) -> None:
         self.writer.write(data)
 
-    async def hung(self, timeout: float = 30) -> None:
+    async def hung(self, timeout: float = 60) -> None:
         """Returns when the bridge hangs up."""
         try:
             while True:

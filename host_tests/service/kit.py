@@ -163,11 +163,11 @@ class Device:
     async def send(self, message: object) -> None:
         await self.wire.send(self.codec.encode(message))
 
-    async def recv(self, timeout: float = 20) -> Any:
+    async def recv(self, timeout: float = 60) -> Any:
         async with asyncio.timeout(timeout):
             return self.codec.decode(await self.wire.recv())
 
-    async def answer(self, timeout: float = 20) -> Any:
+    async def answer(self, timeout: float = 60) -> Any:
         """The next message that is no event."""
         while isinstance(message := await self.recv(timeout), sm.ChainEvent):
             self.events.append(message)
@@ -399,7 +399,7 @@ def parse(found: dict[str, Any], folder: Path) -> Config:
     return configuration.parse(found, folder)
 
 
-async def until(condition: Any, timeout: float = 30) -> Any:
+async def until(condition: Any, timeout: float = 60) -> Any:
     """Ask again and again, until the answer is true; returns it."""
     async with asyncio.timeout(timeout):
         for _ in itertools.count():

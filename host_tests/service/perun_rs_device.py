@@ -149,7 +149,7 @@ class Connection:
     def send(self, body: bytes) -> None:
         self.writer.write(len(body).to_bytes(2, "big") + body)
 
-    async def recv(self, timeout: float = 20) -> Any:
+    async def recv(self, timeout: float = 60) -> Any:
         async with asyncio.timeout(timeout):
             size = int.from_bytes(await self.reader.readexactly(2), "big")
             return self._codec.decode(await self.reader.readexactly(size))

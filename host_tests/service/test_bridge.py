@@ -77,7 +77,7 @@ async def opened(chain, car: Car, link: Any) -> Any:
     await link.sign_first(state)
     handle = await task
     deposit(chain, handle.id, link.node.account.address, 500)
-    await handle.opened(20)
+    await handle.opened(60)
     return handle
 
 
@@ -130,7 +130,7 @@ async def test_a_node_dials_and_proposes(chain, car, node, begin):
     handle = car.client.channels[first.channel_id]
     await link.sign_first(handle.state)
     deposit(chain, handle.id, node.account.address, 1000)
-    await handle.opened(20)
+    await handle.opened(60)
     state = await link.pay(handle.state, 0, 40)
     assert handle.state == state and handle.balance() == 40
     taking = with_balances(state, ((961, 39),))

@@ -51,7 +51,7 @@ async def funded(deal, station):
 async def looked(proxy, times=3):
     """The service has asked that often for the newest block."""
     before = proxy.calls.count("eth_getBlockByNumber")
-    await until(lambda: proxy.calls.count("eth_getBlockByNumber") >= before + times, 20)
+    await until(lambda: proxy.calls.count("eth_getBlockByNumber") >= before + times)
 
 
 async def read_up_to(service, number):
@@ -70,9 +70,9 @@ async def whole_life(chain, deal, station):
     await funded(deal, station)
     await station.watch(deal, deal.state(7, ((20, 60),)))
     deal.register(deal.state(2))
-    await until(lambda: deal.registered() == 7, 30)
+    await until(lambda: deal.registered() == 7)
     chain.node.pass_time(DURATION)
-    await until(lambda: kit.wealth(chain, station) == 60, 30)
+    await until(lambda: kit.wealth(chain, station) == 60)
     await station.event(sm.EVENT_WITHDRAWN, 20)
     assert kit.wealth(chain, station) == 60 and deal.holdings(station) == 0
     return sent(chain) - before
@@ -254,7 +254,7 @@ async def test_three_blocks_are_replaced(chain, proxy, desk):
         chain.node.revert(before)
         deal.register(deal.state(2))
         chain.node.mine(3)
-        await until(lambda: deal.registered() == 7, 20)
+        await until(lambda: deal.registered() == 7)
     assert any("reorganisation" in entry["event"] for entry in logs)
     assert sent(chain) == made + 1
     chain.node.pass_time(DURATION)

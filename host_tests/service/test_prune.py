@@ -196,7 +196,7 @@ async def test_killed_while_pruning(chain, tmp_path, cars, nursery):
         car, station = cars
         deal.deposit(car)
         await process.persist(station, lambda: station.fund(deal))
-        await until(lambda: deal.holdings(station) == 30, 20)
+        await until(lambda: deal.holdings(station) == 30)
         final = deal.state(6, ((20, 60),), final=True)
         await process.persist(station, lambda: station.watch(deal, final))
         assert await process.ended() == -signal.SIGKILL
@@ -204,7 +204,7 @@ async def test_killed_while_pruning(chain, tmp_path, cars, nursery):
         assert len(before["channels"]) == 1 and before["settled"] == 0
         assert rows(process.database)["authorization"]
         process.start()
-        await until(lambda: status.read(process.database)["settled"] == 1, 20)
+        await until(lambda: status.read(process.database)["settled"] == 1)
         station.wire = None
         answer = await process.persist(station, lambda: station.watch(deal, deal.state(0)))
         refused(answer, sm.ERROR_OUTDATED)

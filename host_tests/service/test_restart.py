@@ -86,7 +86,7 @@ class Process:
 
     async def persist(self, device, request):
         """Ask, with a new session whenever the old one ended, until there is an answer."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 try:
                     if device.wire is None:
@@ -129,17 +129,17 @@ async def test_killed_while_sending(chain, process, cars, moment, count):
     deal.deposit(car)
     ack = await process.persist(station, lambda: station.fund(deal))
     assert isinstance(ack, sm.Ack)
-    await until(lambda: deal.holdings(station) == 30, 20)
+    await until(lambda: deal.holdings(station) == 30)
     state = deal.state(1, ((20, 60),))
     receipt = await process.persist(station, lambda: station.watch(deal, state))
     assert isinstance(receipt, sm.Receipt)
     dispute = await process.persist(station, lambda: station.ask(sm.DisputeRequest, deal.id))
     assert isinstance(dispute, sm.Ack)
-    await until(lambda: deal.registered() == 1, 20)
+    await until(lambda: deal.registered() == 1)
     chain.node.pass_time(DURATION)
-    await until(lambda: kit.wealth(chain, station) == 60, 20)
-    await until(lambda: process.deaths == 1, 20)
-    await until(lambda: status.read(process.database)["channels"][0]["closed"], 20)
+    await until(lambda: kit.wealth(chain, station) == 60)
+    await until(lambda: process.deaths == 1)
+    await until(lambda: status.read(process.database)["channels"][0]["closed"])
     assert chain.web3.eth.get_transaction_count(wallet) == before + 4
     assert kit.wealth(chain, station) == 60
 
@@ -170,9 +170,9 @@ async def test_cheated_while_down(chain, process, cars):
     deal.register(deal.state(2))
     chain.node.mine(150)
     process.start()
-    await until(lambda: deal.registered() == 6, 20)
+    await until(lambda: deal.registered() == 6)
     chain.node.pass_time(DURATION)
-    await until(lambda: kit.wealth(chain, station) == 60, 20)
+    await until(lambda: kit.wealth(chain, station) == 60)
 
 
 async def test_graceful_end(process, cars):
@@ -181,7 +181,7 @@ async def test_graceful_end(process, cars):
         process.start()
         await process.persist(cars[0], lambda: cars[0].ask(sm.StatusRequest, b""))
         os.kill(process.process.pid, number)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert await process.ended() == 0
         cars[0].wire = None
 
@@ -199,6 +199,6 @@ async def test_node_that_is_down(chain, process, cars, tmp_path):
         await asyncio.sleep(0.3)
     finally:
         os.kill(pid, signal.SIGCONT)
-    await until(lambda: deal.holdings(cars[0]) == 50, 20)
+    await until(lambda: deal.holdings(cars[0]) == 50)
     with contextlib.suppress(kit.Hung):
         assert isinstance(await cars[0].watch(deal, deal.state(0)), sm.Receipt)

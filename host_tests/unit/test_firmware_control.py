@@ -1,6 +1,6 @@
 """The owner's door: commands, events and calls through it, strangers at it."""
 
-# timeout: 120
+# timeout: 300
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from perun.wire.compact import Compact, Contexts
 from perun.wire.messages import ROLE_OWNER, Hello, HelloProof, Shutdown
 
 HOST = "127.0.0.1"
-SOON = 10  # seconds
+SOON = 60  # seconds
 CHAIN = Ethereum()
 CAROL = Account(bytes([3]) * 32)
 CODEC = Compact(Contexts())

@@ -1,6 +1,6 @@
 """The owner's link: who gets in, and what somebody in between can do with what he sees."""
 
-# timeout: 120
+# timeout: 300
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from support import Random
 
 CHAIN = Ethereum()
 CAROL = Account(bytes([3]) * 32)
-SOON = 10  # seconds
+SOON = 60  # seconds
 CODEC = Compact(Contexts())
 
 

@@ -1,6 +1,6 @@
 """ECDSA over secp256k1: known answers, strictness, edge cases of scalars and points."""
 
-# timeout: 120
+# timeout: 300
 
 import hashlib
 import sys

@@ -1,4 +1,4 @@
-# timeout: 200
+# timeout: 400
 # heapsize: 24m
 """The journal on flash of its own: cut short anywhere, damaged anywhere, full, worn."""
 

@@ -110,7 +110,7 @@ class Device:
         self._process.stdin.write(text.encode() + b"\n")
         await self._process.stdin.drain()
 
-    async def said(self, event: str, timeout: float = 20, since: int = 0, **fields: Any) -> Event:
+    async def said(self, event: str, timeout: float = 60, since: int = 0, **fields: Any) -> Event:
         """The first event of that name and with these fields; waits for it. Raises Died."""
 
         def matches(candidate: Event) -> bool:
@@ -125,7 +125,7 @@ class Device:
         assert result is not None
         return result
 
-    async def shows(self, what: str, timeout: float = 20, **fields: Any) -> Event:
+    async def shows(self, what: str, timeout: float = 60, **fields: Any) -> Event:
         """Wait until the status has these fields; somebody must be asking for it."""
 
         def matches() -> bool:

@@ -208,13 +208,13 @@ class Node:
         channel: str,
         balances: Amounts | None = None,
         final: bool = False,
-        timeout: float = 20,
+        timeout: float = 60,
     ) -> Event:
         """Propose these balances, or those of now."""
         rows: dict[str, Any] = {} if balances is None else {"balances": _texts(balances)}
         return await self.command("update", timeout, channel=channel, final=final, **rows)
 
-    async def finalize(self, channel: str, timeout: float = 20) -> Event:
+    async def finalize(self, channel: str, timeout: float = 60) -> Event:
         """Propose to end with what everybody owns now."""
         return await self.update(channel, final=True, timeout=timeout)
 
@@ -242,7 +242,7 @@ class Node:
 
     # -- events -----------------------------------------------------------------------------------
 
-    async def told(self, event: str, timeout: float = 30, since: int = 0, **fields: Any) -> Event:
+    async def told(self, event: str, timeout: float = 60, since: int = 0, **fields: Any) -> Event:
         """The first event of that name and with these fields; waits for it. Raises NodeDied."""
         wanted = {"event": event, **fields}
 

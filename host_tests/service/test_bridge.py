@@ -96,7 +96,7 @@ async def test_a_car_opens_pays_and_closes(chain, car, node, begin):
     end = await link.agree()
     await closing
     assert end.is_final and handle.phase == FINAL
-    await handle.settled(20)
+    await handle.settled(60)
     paid = chain.web3.eth.get_balance(chain.web3.to_checksum_address(RECEIVER))
     assert paid == 975
     ident = oracle.funding_id(handle.id, node.account.address)
@@ -140,7 +140,7 @@ async def test_a_node_dials_and_proposes(chain, car, node, begin):
     end = with_balances(handle.state, handle.state.allocation.balances, True)
     await link.send(m.ChannelUpdate(end, 0, link.sign(end)))
     assert (await link.get(m.ChannelUpdateAcc)).version == 3
-    await handle.settled(20)
+    await handle.settled(60)
 
 
 async def wire_address(service, car) -> bytes:

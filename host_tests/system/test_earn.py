@@ -73,11 +73,11 @@ async def pay(world: World, earner: str, port: int) -> None:
     try:
         peer = await client.connect(await tcp.connect("127.0.0.1", port))
         channel = await client.propose(peer, [(10**15, 0)], 600)
-        await channel.opened(30)
+        await channel.opened(60)
         for amount in (PAID // 2, PAID - PAID // 2):
             await channel.pay(amount)
         await channel.close()
-        await channel.settled(30)
+        await channel.settled(60)
         peer.close()
     finally:
         guard.cancel()

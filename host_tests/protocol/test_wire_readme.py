@@ -3,7 +3,14 @@
 from pathlib import Path
 
 import wire_samples
-from perun.wire import compact, compact_bridge, compact_service, compact_subchannel, kinds
+from perun.wire import (
+    compact,
+    compact_bridge,
+    compact_service,
+    compact_subchannel,
+    kinds,
+    witness_messages,
+)
 
 README = Path(compact.__file__).with_name("README.md")
 
@@ -18,7 +25,7 @@ def rows(title):
         yield [cell.strip() for cell in line.strip("|").split("|")]
 
 
-TABLES = (compact, compact_service, compact_subchannel, compact_bridge)
+TABLES = (compact, compact_service, compact_subchannel, compact_bridge, witness_messages)
 
 
 def test_messages():

@@ -27,6 +27,7 @@ from perun.wire import service_messages as sm
 from perun.wire.compact import Compact, Contexts
 from perun.wire.frame import TcpDecoder, tcp_frame
 from perun.wire.serial import SerialDecoder, serial_frame
+from perun.wire.witness_messages import WitnessRequest
 
 WALLET = 5  # the account of anvil that pays for the service
 ETHER = 10**18
@@ -214,6 +215,10 @@ class Device:
             "auths": deal.auths(self, state) if auths is None else tuple(auths),
         }
         return await self.ask(sm.WatchRequest, *{**fields, **changes}.values())
+
+    async def witness(self, deal: Deal, **changes: Any) -> Any:
+        fields = {"params": deal.params, "assets": deal.assets, "agreement": deal.agreement}
+        return await self.ask(WitnessRequest, *{**fields, **changes}.values())
 
     async def status(self, deal: Deal) -> Any:
         return await self.ask(sm.StatusRequest, deal.id)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from adoption import keys
+from adoption.chain import Chain
 from adoption.config import ConfigError, parse
 from adoption.handlers import Handlers
 from adoption.hub import Hub
@@ -21,6 +22,7 @@ from adoption.perun_rs.messages import (
 )
 from adoption.perun_rs.server import Server
 from adoption.store import Store, devices
+from adoption.witness import Witness
 from perun.wire import WireError
 from perun.wire import service_messages as sm
 from service.perun_rs_device import Connection, Deal, octets
@@ -78,7 +80,9 @@ async def desk(deal, tmp_path) -> AsyncIterator[Desk]:
         await devices.grant(tx, deal.parts[0], HOLDER, 120)
     woken: list[bytes] = []
     hub = Hub(1000, 1000)
-    handlers = Handlers(config, store, keys.Key(secrets.token_bytes(32)), woken.append)
+    witness = Witness(config, Chain(config))
+    identity = keys.Key(secrets.token_bytes(32))
+    handlers = Handlers(config, store, identity, witness, woken.append)
     server = Server(config.perun_rs, config, store, hub, handlers)
     await server.start()
     yield Desk(server, hub, store, woken)

@@ -5,6 +5,7 @@ from perun.wire import bridge_messages as b
 from perun.wire import messages as m
 from perun.wire import service_messages as s
 from perun.wire import subchannel_messages as v
+from perun.wire import witness_messages as w
 
 ETHER = 10**18
 CHANNEL = bytes(range(100, 132))
@@ -102,4 +103,5 @@ OURS = (
     b.Attach(11, "node"),
     b.PeerState("node", True, ""),
     b.Relay("node", b"\x92\x00\x01"),
+    w.WitnessRequest(12, PARAMS, TWO_ASSETS, RICH.balances),
 )

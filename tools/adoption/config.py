@@ -169,6 +169,8 @@ class LimitsSection(_Section):
     send_timeout: Annotated[float, Field(gt=0)] = 30.0
     requests_per_second: Annotated[float, Field(gt=0)] = 20.0
     request_burst: Annotated[int, Field(ge=1)] = 40
+    witness_per_second: Annotated[float, Field(gt=0)] = 0.5  # each asks the node several times
+    witness_burst: Annotated[int, Field(ge=1)] = 8
     outgoing_queue: Annotated[int, Field(ge=4)] = 64
     frame_bytes: Annotated[int, Field(ge=1024, le=65535)] = 16384
     open_devices: Annotated[int, Field(ge=1)] = 100  # let in by open_registration

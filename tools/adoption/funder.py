@@ -6,6 +6,7 @@ import structlog
 from perun.wire import service_messages as sm
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from adoption import deposits
 from adoption.chain import Block, Chain, Dispute
 from adoption.chain.sender import Outcome, Sender
 from adoption.config import Config
@@ -46,12 +47,11 @@ class Funder:
             deadline = head.timestamp + channel.params.challenge_duration
             async with self._store.write() as tx:
                 await channels.set_fields(tx, channel.id, deadline=deadline)
-        final = head.number + 1 - self._config.chain.confirmations
-        there = [
-            [await self._holdings(channel, asset, p, final) for p in range(len(row))]
-            for asset, row in enumerate(agreement)
-        ]
-        if _complete(there, agreement, range(len(channel.params.participants))):
+        parties = channel.params.participants
+        assets = channel.held.state.allocation.assets
+        final = deposits.confirmed(self._chain, head)
+        there = await deposits.all_held(self._chain, channel.id, assets, parties, final)
+        if deposits.complete(there, agreement, range(len(parties))):
             await self._done(channel, members)
             return
         if dispute is not None or head.timestamp >= deadline:
@@ -63,7 +63,7 @@ class Funder:
         for deposit in await self._open_deposits(channel):
             member = next(m for m in members if m.participant == deposit.participant)
             others = [p for p in range(len(there[0])) if p != deposit.participant]
-            if await self._egoistic(member) and not _complete(there, agreement, others):
+            if await self._egoistic(member) and not deposits.complete(there, agreement, others):
                 continue
             if await self._deposit(channel, deposit):
                 # What was just deposited counts at once where one confirmation is enough.
@@ -77,13 +77,6 @@ class Funder:
             return [
                 deposit for deposit in await funding.deposits(tx, channel.id) if not deposit.done
             ]
-
-    async def _holdings(self, channel: Channel, asset: int, participant: int, at: int) -> int:
-        if at < 0:
-            return 0
-        holder = channel.held.state.allocation.assets[asset].holder
-        address = channel.params.participants[participant]
-        return await self._chain.holdings(holder, channel.id, address, at)
 
     async def _egoistic(self, member: Member) -> bool:
         """Does this participant deposit only after all others?"""
@@ -103,12 +96,13 @@ class Funder:
             return False
         async with self._store.read() as tx:
             running = await outbox.find(tx, deposit.job)
+        address = channel.params.participants[deposit.participant]
         amount = deposit.amount
         if running is None:
             # In a block that is no older than the look at the outbox: a deposit that was made and
             # forgotten meanwhile is in it.
             now = (await self._chain.head()).number
-            amount -= await self._holdings(channel, deposit.asset, deposit.participant, now)
+            amount -= await deposits.held(self._chain, channel.id, asset, address, now)
         if amount <= 0:
             async with self._store.write() as tx:
                 await funding.done(tx, deposit.job)
@@ -117,7 +111,6 @@ class Funder:
             served.token, asset.holder, amount
         ):
             return False
-        address = channel.params.participants[deposit.participant]
         data = self._chain.deposit(asset.holder, channel.id, address, amount)
         value = 0 if served.token is not None else amount
         outcome = await self._sender.submit(deposit.job, asset.holder, data, value)
@@ -166,15 +159,3 @@ class Funder:
         holder = channel.held.state.allocation.assets[deposit.asset].holder
         await devices.spend(tx, member.device, holder, -deposit.amount)
         await funding.drop(tx, deposit.job)
-
-
-def _complete(
-    there: list[list[int]], agreement: tuple[tuple[int, ...], ...], participants: range | list[int]
-) -> bool:
-    """Is everything there that these participants must deposit? Each for itself: one's surplus
-    does not stand in for what another owes."""
-    return all(
-        have[participant] >= row[participant]
-        for have, row in zip(there, agreement, strict=True)
-        for participant in participants
-    )

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from perun.wire import service_messages as sm
+from perun.wire.witness_messages import WitnessRequest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adoption import requests, verify
@@ -18,17 +19,25 @@ from adoption.store import Store, channels, devices, funding, settled
 from adoption.store.channels import Channel, Signed
 from adoption.store.tables import FUNDING_DONE, FUNDING_RUNNING
 from adoption.verify import Refused
+from adoption.witness import Witness
 
 
 class Handlers:
-    """wake: called with the id of a channel for which there may be something to do."""
+    """witness: for channels of others; wake: called with the id of a channel for which there may
+    be something to do."""
 
     def __init__(
-        self, config: Config, store: Store, identity: Key, wake: Callable[[bytes], None]
+        self,
+        config: Config,
+        store: Store,
+        identity: Key,
+        witness: Witness,
+        wake: Callable[[bytes], None],
     ) -> None:
         self._config = config
         self._store = store
         self._identity = identity
+        self._witness = witness
         self._wake = wake
 
     async def channels_of(self, device: bytes) -> list[tuple[bytes, tuple[Any, ...], bytes]]:
@@ -67,6 +76,8 @@ class Handlers:
         elif isinstance(message, sm.StatusRequest):
             async for answer in self._status(device, message):
                 yield answer
+        elif isinstance(message, WitnessRequest):
+            yield await self._witness.answer(device, message)
         else:
             raise Refused(sm.ERROR_NOT_ALLOWED, "no request that a device makes of a service")
 

@@ -42,15 +42,29 @@ class TokenBucket:
         return True
 
 
-class Hub:
+class Buckets:
+    """A bucket for each device, over all its sessions."""
+
+    def __init__(self, rate: float, burst: int) -> None:
+        self._buckets: dict[bytes, TokenBucket] = {}
+        self._rate = rate
+        self._burst = burst
+
+    def allows(self, device: bytes) -> bool:
+        """May the device make one more request now?"""
+        bucket = self._buckets.get(device)
+        if bucket is None:
+            bucket = self._buckets[device] = TokenBucket(self._rate, self._burst)
+        return bucket.take()
+
+
+class Hub(Buckets):
     """The sessions by device: one each, the newest wins (a device that lost its link may come
     back before the service notices)."""
 
     def __init__(self, rate: float, burst: int) -> None:
+        super().__init__(rate, burst)
         self._sessions: dict[bytes, Subscriber] = {}
-        self._buckets: dict[bytes, TokenBucket] = {}
-        self._rate = rate
-        self._burst = burst
 
     def enter(self, device: bytes, session: Subscriber) -> None:
         """A session begins."""
@@ -73,10 +87,3 @@ class Hub:
         session = self._sessions.get(device)
         if session is not None:
             session.push(event)
-
-    def allows(self, device: bytes) -> bool:
-        """May the device make one more request now? Counts over all its sessions."""
-        bucket = self._buckets.get(device)
-        if bucket is None:
-            bucket = self._buckets[device] = TokenBucket(self._rate, self._burst)
-        return bucket.take()

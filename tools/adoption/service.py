@@ -22,6 +22,7 @@ from adoption.session import Session
 from adoption.perun_rs.server import Server
 from adoption.store import Store, devices
 from adoption.watcher import Watcher
+from adoption.witness import Witness
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +44,9 @@ class Service:
         keeper = Keeper(config, self.chain, self.sender, self.store, self.hub)
         self.pruner = Pruner(config, self.store)
         self.watcher = Watcher(config, self.chain, self.sender, self.store, keeper)
-        self.handlers = Handlers(config, self.store, self.identity, self.watcher.wake)
+        self.handlers = Handlers(
+            config, self.store, self.identity, Witness(config, self.chain), self.watcher.wake
+        )
         self.bridge = Exchange(config.bridge) if config.bridge else None
         self.certificate = (
             certificate.load(service.certificate, create=True) if service.listen_tls else None

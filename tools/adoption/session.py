@@ -25,7 +25,7 @@ from adoption.verify import Refused
 log = structlog.get_logger(__name__)
 
 _TEXT = 255  # bytes of UTF-8 that an Error carries
-_REQUESTS = (50, 51, 52, 53, 58, 60)  # the type numbers of FundRequest and so on
+_REQUESTS = (50, 51, 52, 53, 58, 60, 63)  # the type numbers of FundRequest and so on
 _RELAYED = 8  # messages of nodes that wait for the device, besides what the service says itself
 _MAX_BAD = 16  # undecodable frames before a session ends
 
@@ -287,9 +287,8 @@ class Session:
 
     def _learn(self, message: object) -> None:
         """A channel that came with its params is known by its handle from now on."""
-        params = getattr(message, "params", None)
-        if params is not None:
-            state = message.state  # type: ignore[attr-defined]
+        state = getattr(message, "state", None)
+        if state is not None and getattr(message, "params", None) is not None:
             self._known.add(state.id, state.allocation.assets, state.app)
 
     async def _answer(self, message: object) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from coincurve import PublicKey
-from perun.model import Params, State
+from perun.model import Asset, Params, State
 from perun.model.rules import (
     RuleError,
     check_funding_agreement,
@@ -59,21 +59,27 @@ def signed_by(address: bytes, hash32: bytes, signature: bytes | None) -> bool:
     return signature is not None and recover(hash32, bytes(signature)) == address
 
 
-def check_channel(config: Config, params: Params) -> bytes:
-    """The id of a channel that this service can guard. Raises Refused."""
+def identify(config: Config, params: Params) -> bytes:
+    """The id of a ledger channel. Raises Refused."""
     try:
         check_params(params)
     except RuleError as error:
         raise Refused(sm.ERROR_INVALID, f"params: {error}") from error
     if not params.ledger or params.virtual:
         raise Refused(sm.ERROR_INVALID, "only ledger channels can be funded and watched")
+    return encoding.channel_id(params, config.chain.generation)
+
+
+def check_channel(config: Config, params: Params) -> bytes:
+    """The id of a channel that this service can guard. Raises Refused."""
+    ident = identify(config, params)
     low, high = config.policy.min_challenge_duration, config.policy.max_challenge_duration
     if not low <= params.challenge_duration <= high:
         raise Refused(
             sm.ERROR_INVALID,
             f"challenge duration {params.challenge_duration} s: propose {low} to {high} s",
         )
-    return encoding.channel_id(params, config.chain.generation)
+    return ident
 
 
 def check_signed_state(
@@ -88,7 +94,7 @@ def check_signed_state(
         raise Refused(sm.ERROR_INVALID, "the state's id is not the hash of the params")
     if state.app != params.app:
         raise Refused(sm.ERROR_INVALID, "the state's app is not the channel's")
-    check_assets(config, state)
+    check_assets(config, state.allocation.assets)
     if state.allocation.locked:
         raise Refused(
             sm.ERROR_INVALID,
@@ -99,10 +105,10 @@ def check_signed_state(
     return hashed
 
 
-def check_assets(config: Config, state: State) -> None:
+def check_assets(config: Config, assets: Sequence[Asset]) -> None:
     """Only assets of this chain that the configuration pins."""
     served = config.assets()
-    for asset in state.allocation.assets:
+    for asset in assets:
         if asset not in served:
             raise Refused(
                 sm.ERROR_ASSET, "an asset is not served here: use those of the ServiceInfo"

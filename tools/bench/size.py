@@ -56,6 +56,7 @@ _NATIVE = ("_viper", "_viper64", "_thumb", "_umaal")  # each architecture has it
 GROUPS = {
     "service on a serial line": ("perun.link.serial", "perun.link.tty", "perun.wire.serial"),
     "who opens a channel": ("perun.client.proposing",),
+    "a witness": ("perun.client.witness", "perun.wire.witness_messages"),
     "channels on a partition": ("perun.store.flash", "perun.store.delta"),
     "safe mode": ("perun.store.salvage", "perun.store.salvage_flash"),
     "go-perun nodes": (

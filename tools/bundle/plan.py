@@ -53,6 +53,7 @@ KINDS = (
     "perun.client.records",
     "perun.wire.compact_bridge",
     "perun.wire.compact_subchannel",
+    "perun.wire.witness_messages",
     "perun.wire.protobuf",
     "perun.wire.protobuf_asset",
     "perun.wire.protobuf_gen1",

@@ -182,7 +182,7 @@ class Device:
         assert answer.request == self.number
         return answer
 
-    async def event(self, kind: int, timeout: float = 30) -> sm.ChainEvent:
+    async def event(self, kind: int, timeout: float = 60) -> sm.ChainEvent:
         """The next event of this kind; others before it are dropped."""
         while True:
             while self.events:
@@ -223,7 +223,7 @@ class Device:
     async def status(self, deal: Deal) -> Any:
         return await self.ask(sm.StatusRequest, deal.id)
 
-    async def until_stage(self, deal: Deal, stage: int, timeout: float = 30) -> Any:
+    async def until_stage(self, deal: Deal, stage: int, timeout: float = 60) -> Any:
         """The Status once the channel is in this stage."""
 
         async def reached() -> Any:

@@ -45,7 +45,7 @@ async def funded(deal, station):
     await station.fund(deal)
     await station.watch(deal, deal.state(0))
     deal.deposit(deal.parties[0])
-    await station.event(sm.EVENT_FUNDED, 20)
+    await station.event(sm.EVENT_FUNDED)
 
 
 async def looked(proxy, times=3):
@@ -56,7 +56,7 @@ async def looked(proxy, times=3):
 
 async def read_up_to(service, number):
     """The service has read the events up to this block."""
-    for _ in range(1000):
+    for _ in range(3000):
         async with service.store.read() as tx:
             if (await blocks.newest(tx))[0][0] == number:
                 return
@@ -73,7 +73,7 @@ async def whole_life(chain, deal, station):
     await until(lambda: deal.registered() == 7)
     chain.node.pass_time(DURATION)
     await until(lambda: kit.wealth(chain, station) == 60)
-    await station.event(sm.EVENT_WITHDRAWN, 20)
+    await station.event(sm.EVENT_WITHDRAWN)
     assert kit.wealth(chain, station) == 60 and deal.holdings(station) == 0
     return sent(chain) - before
 
@@ -277,9 +277,13 @@ async def test_replaced_before_it_was_followed(chain, proxy, desk):
     proxy.faults = itertools.repeat(without_logs)
     await station.ask(sm.DisputeRequest, deal.id)
     await station.event(sm.EVENT_REGISTERED)
+    chain.node.rpc("evm_setAutomine", False)  # else its transaction is back before it looks
     chain.node.revert(before)
     chain.node.mine(3)
     proxy.faults = itertools.repeat(None)
+    await station.until_stage(deal, sm.STAGE_FUNDED)
+    chain.node.rpc("evm_setAutomine", True)
+    chain.node.mine()
     await station.event(sm.EVENT_REGISTERED)  # it was registered again
 
 
@@ -299,7 +303,7 @@ async def test_replaced_while_it_lags(chain, proxy, desk):
     deal.register(deal.state(2))
     chain.node.mine(1)
     proxy.head = None
-    await station.event(sm.EVENT_REFUTED, 20)
+    await station.event(sm.EVENT_REFUTED)
     chain.node.pass_time(DURATION)
     await station.event(sm.EVENT_WITHDRAWN)
     assert kit.wealth(chain, station) == 60
@@ -327,5 +331,5 @@ async def test_the_limit_it_hides_a_dispute(chain, proxy, desk):
     await looked(proxy)
     assert deal.registered() == 0
     proxy.head = None
-    await station.event(sm.EVENT_WITHDRAWN, 20)
+    await station.event(sm.EVENT_WITHDRAWN)
     assert kit.wealth(chain, station) == 30

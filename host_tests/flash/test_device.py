@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from demo.device import HEAP, MICROPYTHON, MODULES
-from demo.world import free_port
+from contracts.anvil import free_port
 
 FILES = ("perun.journal", "perun.journal.mark/mark")
 

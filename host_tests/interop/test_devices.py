@@ -19,7 +19,7 @@ import pytest
 from adoption.bridge.identity import rsa_key, simple_identity
 from contracts.deploy import deploy
 from demo.device import Device
-from demo.world import free_port
+from contracts.anvil import free_port
 from goperun.build import program
 from goperun.node import Identity
 from service import kit

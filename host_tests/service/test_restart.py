@@ -15,7 +15,7 @@ from multiprocessing import forkserver
 import pytest
 import tomllib
 from adoption import status
-from contracts.anvil import _free_port
+from contracts.anvil import free_port
 from perun.wire import service_messages as sm
 from service import kit, mortal
 from service.kit import DURATION, Deal, until
@@ -48,7 +48,7 @@ class Process:
     """
 
     def __init__(self, folder, found):
-        self.port = _free_port()
+        self.port = free_port()
         found["service"]["listen"] = [f"127.0.0.1:{self.port}"]
         self.path = folder / "adoption.toml"
         self.path.write_text(toml(found))

@@ -9,7 +9,8 @@ import re
 from contracts.toolchain import ROOT
 from demo import processes
 from demo.device import MICROPYTHON, MODULES
-from demo.world import World, free_port
+from contracts.anvil import free_port
+from demo.world import World
 from eth_utils import to_canonical_address
 from perun.chain.account import Account
 from perun.channel import Limits

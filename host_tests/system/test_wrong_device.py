@@ -12,7 +12,7 @@ import config
 import pytest
 from contracts.toolchain import ROOT
 from demo.device import HEAP, MICROPYTHON, MODULES
-from demo.world import free_port
+from contracts.anvil import free_port
 
 RIGHT = {
     "chain": {

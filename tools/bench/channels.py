@@ -18,6 +18,7 @@ from demo.device import Device
 
 from bench import station
 from bench.counter import Failed
+from contracts.anvil import free_port
 
 _CARS = 3  # as many links as the firmware has
 _PAYMENTS = 5  # of each
@@ -56,7 +57,7 @@ async def _day() -> tuple[str, int]:
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         service, place = await stack.enter_async_context(station.by_line())
-        port = station.free_port()
+        port = free_port()
         config = {**station.configuration(place, port), "app": {"module": "everybody"}}
         (folder / "everybody.py").write_text(_APPLICATION)
         device = Device("device", folder, config, str(station.LARGEST))

@@ -13,6 +13,7 @@ from demo.device import Device
 
 from bench import station
 from bench.counter import Failed
+from contracts.anvil import free_port
 
 _PAYMENTS = 3
 _SECONDS = 60
@@ -63,7 +64,7 @@ async def _day(tls: bool) -> Loaded:
         (folder / "watch.py").write_text(_PROGRAM)
         serving = station.by_tls(folder) if tls else station.by_line()
         service, place = await stack.enter_async_context(serving)
-        port = station.free_port()
+        port = free_port()
         config = station.configuration(place, port)
         device = Device("station", folder, config, _HEAP, "watch")
         failure, _ = await station.spend(device, service, _work(device, port), _SECONDS)

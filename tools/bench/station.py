@@ -9,7 +9,6 @@ is the peak.
 from __future__ import annotations
 
 import asyncio
-import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -31,6 +30,7 @@ from bench import conversation
 from bench.counter import Failed
 from bench.romfs import RomfsDevice, image
 from bench.service import Service
+from contracts.anvil import free_port
 from demo.device import Device
 from demo.processes import Died
 from demo.wires import SerialLine
@@ -284,10 +284,3 @@ def configuration(place: dict[str, Any], port: int) -> dict[str, Any]:
         },
         "console": "json",
     }
-
-
-def free_port() -> int:
-    """A TCP port that nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

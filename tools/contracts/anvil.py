@@ -1,6 +1,8 @@
 """A fresh Ethereum chain in a process of its own, for tests, demonstrations and measurements."""
 
+import contextlib
 import ctypes
+import random
 import signal
 import socket
 import subprocess
@@ -18,6 +20,7 @@ from contracts import toolchain
 CHAIN_ID = 1337
 # Everybody knows it: money on a chain of these accounts is worth nothing.
 MNEMONIC = "test test test test test test test test test test test junk"
+_PORTS = (15000, 32000)
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 
@@ -58,9 +61,9 @@ class Anvil:
     ) -> None:
         self.stop()
 
-    def start(self, timeout: float = 15) -> None:
+    def start(self, timeout: float = 60) -> None:
         """Returns when the chain answers. RuntimeError if it does not within timeout seconds."""
-        port = _free_port()
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.ws_url = f"ws://127.0.0.1:{port}"
         self.web3 = Web3(HTTPProvider(self.url))
@@ -125,8 +128,13 @@ class Anvil:
         self.rpc("anvil_mine", hex(blocks))
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    """A port that nobody uses now, below those that the system gives away: no connection of
+    anybody takes it before it is used, or while who listens there restarts."""
+    for _ in range(100):
+        with socket.socket(socket.AF_INET, kind) as probe:
+            port = random.randrange(*_PORTS)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
+    raise RuntimeError("no free port from %d to %d" % _PORTS)

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from adoption.bridge.identity import Keyring
 from adoption.config import parse_address
-from contracts.anvil import Anvil
+from contracts.anvil import Anvil, free_port
 from contracts.deploy import deploy
 from eth_account import Account
 from goperun.build import program
@@ -25,7 +25,6 @@ from demo.world import (
     PRICE_PER_KWH,
     STATION_DEPOSIT,
     World,
-    free_port,
     short,
 )
 

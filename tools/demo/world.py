@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from contracts.anvil import Anvil
+from contracts.anvil import Anvil, free_port
 from contracts.deploy import deploy
 from eth_account import Account
 
@@ -225,14 +225,6 @@ class World:
 def short(address: str) -> str:
     """0x1234...abcd"""
     return f"{address[:6]}…{address[-4:]}"
-
-
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port that nobody uses now."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -21,6 +21,7 @@ CHAIN_ID = 1337
 # Everybody knows it: money on a chain of these accounts is worth nothing.
 MNEMONIC = "test test test test test test test test test test test junk"
 _PORTS = (15000, 32000)
+_RANDOM = random.SystemRandom()  # a test may have seeded the other one
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 
@@ -133,7 +134,7 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
     anybody takes it before it is used, or while who listens there restarts."""
     for _ in range(100):
         with socket.socket(socket.AF_INET, kind) as probe:
-            port = random.randrange(*_PORTS)
+            port = _RANDOM.randrange(*_PORTS)
             with contextlib.suppress(OSError):
                 probe.bind(("127.0.0.1", port))
                 return port

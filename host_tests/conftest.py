@@ -40,8 +40,12 @@ VM_PATH = ":".join([*map(str, (ROOT / "lib", ROOT / "firmware", UNIT, FLASH)), "
 VM_HEAP = "2m"
 VM_TIMEOUT = 300  # seconds for all tests of a file
 
-hypothesis.settings.register_profile("local", deadline=None)
-hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+# A machine that has other things to do is no fault of a test.
+BUSY = [hypothesis.HealthCheck.too_slow]
+hypothesis.settings.register_profile("local", deadline=None, suppress_health_check=BUSY)
+hypothesis.settings.register_profile(
+    "ci", deadline=None, suppress_health_check=BUSY, derandomize=True, print_blob=True
+)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 

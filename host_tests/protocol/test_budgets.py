@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from bench import channels, size, station
+from contracts.anvil import free_port
 from demo.device import Device
 
 HEAP = 176 * 1024  # of a station with its service by TLS or a serial line, a car and a channel
@@ -49,7 +50,7 @@ async def test_listens_soon(tmp_path: Path) -> None:
     times = []
     for number in range(3):
         place = {"tcp": {"host": "127.0.0.1", "port": 9}}
-        config = station.configuration(place, station.free_port())
+        config = station.configuration(place, free_port())
         device = Device("station", tmp_path / str(number), config)
         began = time.monotonic()
         try:

@@ -9,7 +9,6 @@ import (
 
 	"github.com/ethereum/go-ethereum/crypto"
 	"perun.network/go-perun/client"
-	"perun.network/go-perun/wallet"
 	"perun.network/go-perun/wire"
 
 	"uperun/control"
@@ -36,7 +35,7 @@ func (m *meddler) set(name, how string) {
 }
 
 // SubscribeClient passes on what arrives, and tells the tests.
-func (m *meddler) SubscribeClient(c wire.Consumer, addr map[wallet.BackendID]wire.Address) error {
+func (m *meddler) SubscribeClient(c wire.Consumer, addr wireAddress) error {
 	return m.Bus.SubscribeClient(&listener{c}, addr)
 }
 

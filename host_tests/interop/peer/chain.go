@@ -29,11 +29,7 @@ import (
 	"uperun/control"
 )
 
-const (
-	depositGas     = 200_000
-	adjudicatorGas = 1_000_000
-	finality       = 1 // blocks
-)
+const finality = 1 // blocks
 
 // chain is the way to a chain with one account that pays.
 type chain struct {

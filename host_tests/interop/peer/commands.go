@@ -7,10 +7,8 @@ import (
 	"math/big"
 	"time"
 
-	ethwallet "github.com/perun-network/perun-eth-backend/wallet"
 	"perun.network/go-perun/channel"
 	"perun.network/go-perun/client"
-	"perun.network/go-perun/wallet"
 	"perun.network/go-perun/wire"
 
 	"uperun/control"
@@ -79,12 +77,12 @@ func (n *Node) doPeer(_ context.Context, a args) (control.Fields, error) {
 	return nil, nil
 }
 
-func peerAddress(text string) (map[wallet.BackendID]wire.Address, error) {
+func peerAddress(text string) (wireAddress, error) {
 	data, err := hex.DecodeString(text)
 	if err != nil {
 		return nil, err
 	}
-	return wireAddress(data)
+	return readWireAddress(data)
 }
 
 // doPolicy says how to answer proposals and updates from now on.
@@ -114,15 +112,13 @@ func (n *Node) doPropose(ctx context.Context, a args) (control.Fields, error) {
 		a.Assets = []int{0}
 	}
 	var assets []channel.Asset
-	var backends []wallet.BackendID
 	for _, i := range a.Assets {
 		if i < 0 || i >= len(n.assets) {
 			return nil, fmt.Errorf("there is no asset %d", i)
 		}
 		assets = append(assets, n.assets[i])
-		backends = append(backends, ethwallet.BackendID)
 	}
-	allocation := channel.NewAllocation(2, backends, assets...)
+	allocation := newAllocation(assets)
 	allocation.Balances = balances
 	options := []client.ProposalOpts{client.WithRandomNonce()}
 	if a.Agreement != nil {
@@ -132,7 +128,7 @@ func (n *Node) doPropose(ctx context.Context, a args) (control.Fields, error) {
 		}
 		options = append(options, client.WithFundingAgreement(agreement))
 	}
-	peers := []map[wallet.BackendID]wire.Address{n.wire(), peer}
+	peers := []wireAddress{n.wire(), peer}
 	proposal, err := client.NewLedgerChannelProposal(
 		a.Duration, n.participant(), allocation, peers, options...)
 	if err != nil {

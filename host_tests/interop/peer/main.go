@@ -1,4 +1,5 @@
-// Peer is a go-perun node of generation 2 that tests drive.
+// Peer is a go-perun node that tests drive: of generation 2, or with gen1.mod and the tag gen1 of
+// generation 1, as perun-rs speaks to.
 //
 //	peer artifacts DIR        write Perun's own contracts there: abi, bytecode, deployedBytecode
 //	peer deploy URL KEYFILE   put them on a chain with go-perun's own functions; print addresses

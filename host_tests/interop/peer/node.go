@@ -9,24 +9,16 @@ import (
 	"net"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/crypto"
 	ethchannel "github.com/perun-network/perun-eth-backend/channel"
-	ethwallet "github.com/perun-network/perun-eth-backend/wallet"
 	"perun.network/go-perun/channel"
-	"perun.network/go-perun/channel/persistence"
-	"perun.network/go-perun/channel/persistence/keyvalue"
 	"perun.network/go-perun/client"
-	"perun.network/go-perun/wallet"
 	"perun.network/go-perun/watcher/local"
 	"perun.network/go-perun/wire"
 	wirenet "perun.network/go-perun/wire/net"
 	"perun.network/go-perun/wire/net/simple"
-	perunio "perun.network/go-perun/wire/perunio/serializer"
-	"perun.network/go-perun/wire/protobuf"
-	"polycry.pt/poly-go/sortedkv/leveldb"
 
 	"uperun/control"
 )
@@ -106,22 +98,11 @@ func newNode(config Config) (*Node, error) {
 
 // startNet opens the listener and the bus.
 func (n *Node) startNet() error {
-	tls, err := tlsConfig()
-	if err != nil {
-		return err
-	}
-	serializer := protobuf.Serializer()
-	if n.config.Serializer == "perunio" {
-		serializer = perunio.Serializer()
-	}
-	listener, err := simple.NewTCPListener(n.config.Listen, tls)
+	listener, err := n.newNet()
 	if err != nil {
 		return err
 	}
 	n.port = listener.Addr().(*net.TCPAddr).Port
-	n.dialer = simple.NewTCPDialer(5*time.Second, tls)
-	accounts := map[wallet.BackendID]wire.Account{ethwallet.BackendID: n.id}
-	n.net = wirenet.NewBus(accounts, n.dialer, serializer)
 	n.bus = newMeddler(n.net)
 	go n.net.Listen(listener)
 	return nil
@@ -132,32 +113,22 @@ func (n *Node) startClient() error {
 	funder := ethchannel.NewFunder(n.chain.backend)
 	for _, a := range n.config.Assets {
 		asset := ethchannel.NewAsset(n.chain.id, a.Holder)
-		var depositor ethchannel.Depositor = ethchannel.NewETHDepositor(depositGas)
-		if a.Token != nil {
-			depositor = ethchannel.NewERC20Depositor(*a.Token, depositGas)
-		}
-		funder.RegisterAsset(*asset, depositor, n.chain.account)
+		funder.RegisterAsset(*asset, newDepositor(a.Token), n.chain.account)
 		n.assets = append(n.assets, asset)
 	}
-	n.adjudicator = ethchannel.NewAdjudicator(
-		n.chain.backend, n.config.Adjudicator, n.account, n.chain.account, adjudicatorGas)
+	n.adjudicator = n.newAdjudicator()
 	watcher, err := local.NewWatcher(n.adjudicator)
 	if err != nil {
 		return err
 	}
 	n.attention = newAttention(watcher)
-	wallets := map[wallet.BackendID]wallet.Wallet{ethwallet.BackendID: n.chain.wallet}
-	n.client, err = client.New(n.wire(), n.bus, funder, n.adjudicator, wallets, n.attention)
+	n.client, err = client.New(n.wire(), n.bus, funder, n.adjudicator, n.wallets(), n.attention)
 	if err != nil {
 		return err
 	}
-	store := persistence.NonPersistRestorer
-	if n.config.Store != "" {
-		db, err := leveldb.LoadDatabase(n.config.Store)
-		if err != nil {
-			return err
-		}
-		store = keyvalue.NewPersistRestorer(db)
+	store, err := openStore(n.config.Store)
+	if err != nil {
+		return err
 	}
 	n.memory = newMemory(store)
 	n.client.EnablePersistence(n.memory)
@@ -188,20 +159,12 @@ func (w watching) HandleAdjudicatorEvent(e channel.AdjudicatorEvent) {
 	control.Event(kind, control.Fields{"channel": idHex(e.ID()), "version": e.Version()})
 }
 
-func (n *Node) wire() map[wallet.BackendID]wire.Address {
-	return map[wallet.BackendID]wire.Address{ethwallet.BackendID: n.id.Address()}
-}
-
 func (n *Node) wireHex() string {
 	data, err := n.id.Address().MarshalBinary()
 	if err != nil {
 		panic(err)
 	}
 	return hex.EncodeToString(data)
-}
-
-func (n *Node) participant() map[wallet.BackendID]wallet.Address {
-	return map[wallet.BackendID]wallet.Address{ethwallet.BackendID: ethwallet.AsWalletAddr(n.account)}
 }
 
 func (n *Node) restored() []control.Fields {

@@ -1,3 +1,5 @@
+//go:build !gen1
+
 package main
 
 import (
@@ -19,7 +21,6 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	ethwallet "github.com/perun-network/perun-eth-backend/wallet"
 	ethwire "github.com/perun-network/perun-eth-backend/wire"
-	"perun.network/go-perun/wallet"
 	"perun.network/go-perun/wire"
 	"perun.network/go-perun/wire/net/simple"
 )
@@ -106,13 +107,4 @@ func tlsConfig() (*tls.Config, error) {
 		InsecureSkipVerify: true,
 		MinVersion:         tls.VersionTLS12,
 	}, nil
-}
-
-// wireAddress reads a marshalled wire address.
-func wireAddress(data []byte) (map[wallet.BackendID]wire.Address, error) {
-	address := wire.NewAddress()
-	if err := address.UnmarshalBinary(data); err != nil {
-		return nil, fmt.Errorf("not a wire address: %w", err)
-	}
-	return map[wallet.BackendID]wire.Address{ethwallet.BackendID: address}, nil
 }

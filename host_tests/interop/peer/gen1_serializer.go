@@ -1,3 +1,5 @@
+//go:build gen1
+
 package main
 
 import (

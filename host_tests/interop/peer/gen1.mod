@@ -1,6 +1,6 @@
-module uperun/peer_gen1
+module uperun/peer
 
-go 1.23
+go 1.23.0
 
 require (
 	github.com/ethereum/go-ethereum v1.10.12

@@ -16,10 +16,10 @@ from board.virtual import Virtual
 from boardkit import NewBoard
 from contracts.anvil import Anvil
 from contracts.deploy import deploy
+from contracts.ports import free_port
 from demo.chain import Chain
 from demo.service import Service
 from demo.wires import SerialLine
-from contracts.anvil import free_port
 from eth_account import Account as Wallet
 from eth_utils import to_canonical_address
 from perun.chain.account import Account
@@ -95,7 +95,7 @@ class Market:
         if self._guard:
             self._guard.cancel()
 
-    async def connect(self, timeout: float = 30) -> Any:
+    async def connect(self, timeout: float = 60) -> Any:
         """The payer's link to the station, which may still boot."""
         end = time.monotonic() + timeout
         while True:

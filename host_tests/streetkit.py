@@ -20,7 +20,7 @@ from contracts.deploy import deploy
 from demo.chain import Chain
 from demo.service import Service
 from demo.wires import SerialLine
-from contracts.anvil import free_port
+from contracts.ports import free_port
 from eth_account import Account
 
 PRICE = 1_000_000  # wei for a kWh

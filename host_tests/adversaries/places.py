@@ -11,11 +11,11 @@ from typing import Any
 
 from contracts.anvil import Anvil, account
 from contracts.deploy import contract, deploy
+from contracts.ports import free_port
 from demo.chain import Chain
 from demo.device import Device
 from demo.service import Service
 from demo.wires import SerialLine
-from contracts.anvil import free_port
 from eth_account import Account as EthAccount
 from eth_utils import to_canonical_address, to_checksum_address
 from perun.chain.account import Account

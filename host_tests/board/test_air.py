@@ -23,7 +23,7 @@ from board.owner import Known, key
 from board.port import Repl
 from board.virtual import MODULES, MPY_CROSS, Virtual
 from boardkit import NewBoard
-from contracts.anvil import free_port
+from contracts.ports import free_port
 from eth_utils import to_checksum_address
 from streetkit import PRICE, Street
 

@@ -21,7 +21,7 @@ from board.deploy import Software
 from board.port import Repl
 from board.virtual import MODULES, Virtual
 from boardkit import run, NewBoard, put
-from contracts.anvil import free_port
+from contracts.ports import free_port
 
 # Generous, for a busy machine.
 pytestmark = pytest.mark.timeout(300)

@@ -8,8 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from contracts.ports import free_port
 from demo.device import HEAP, MICROPYTHON, MODULES
-from contracts.anvil import free_port
 
 FILES = ("perun.journal", "perun.journal.mark/mark")
 
@@ -47,7 +47,7 @@ def run(directory: Path, first: str = "") -> subprocess.CompletedProcess[str]:
         input="stop\n",
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
     )
 
 

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from adoption.bridge.identity import rsa_key, simple_identity
 from contracts.deploy import deploy
+from contracts.ports import free_port
 from demo.device import Device
-from contracts.anvil import free_port
 from goperun.build import program
 from goperun.node import Identity
 from service import kit

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from bench import channels, size, station
-from contracts.anvil import free_port
+from contracts.ports import free_port
 from demo.device import Device
 
 HEAP = 176 * 1024  # of a station with its service by TLS or a serial line, a car and a channel

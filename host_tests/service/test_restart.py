@@ -15,7 +15,7 @@ from multiprocessing import forkserver
 import pytest
 import tomllib
 from adoption import status
-from contracts.anvil import free_port
+from contracts.ports import free_port
 from perun.wire import service_messages as sm
 from service import kit, mortal
 from service.kit import DURATION, Deal, until

@@ -6,10 +6,10 @@ import asyncio
 import os
 import re
 
+from contracts.ports import free_port
 from contracts.toolchain import ROOT
 from demo import processes
 from demo.device import MICROPYTHON, MODULES
-from contracts.anvil import free_port
 from demo.world import World
 from eth_utils import to_canonical_address
 from perun.chain.account import Account
@@ -48,13 +48,13 @@ async def test_earn(new_world: NewWorld) -> None:
     )
     try:
         assert process.stdout is not None
-        line = (await asyncio.wait_for(process.stdout.readline(), 10)).decode()
+        line = (await asyncio.wait_for(process.stdout.readline(), 60)).decode()
         found = re.search("0x[0-9a-fA-F]{40}", line)
         assert found, line
         await pay(world, found[0], port)
         said = []
         while not said or not said[-1].startswith("withdrawn"):
-            said.append((await asyncio.wait_for(process.stdout.readline(), 20)).decode().strip())
+            said.append((await asyncio.wait_for(process.stdout.readline(), 60)).decode().strip())
         assert f"updated {PAID}" in said and f"withdrawn {PAID}" in said
         assert world.chain.balance(world.station_wallet) == PAID
     finally:

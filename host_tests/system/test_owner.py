@@ -19,7 +19,7 @@ from board.console import Console
 from board.definitions import BoardError
 from board.network import Network
 from demo.device import Device
-from contracts.anvil import free_port
+from contracts.ports import free_port
 from eth_utils import to_checksum_address
 from perun.link import owner as form
 

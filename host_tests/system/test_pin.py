@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from demo.device import Device
-from contracts.anvil import free_port
+from contracts.ports import free_port
 
 
 def device(directory: Path, **service) -> Device:

@@ -12,7 +12,7 @@ import pytest
 from board import owner
 from demo.device import Device
 from demo.scenes.base import charge, connect, until_registered
-from contracts.anvil import free_port
+from contracts.ports import free_port
 from eth_utils import to_checksum_address
 from perun.store.journal import Journal
 from perun.store.salvage import salvage

@@ -10,9 +10,9 @@ from typing import Any
 
 import config
 import pytest
+from contracts.ports import free_port
 from contracts.toolchain import ROOT
 from demo.device import HEAP, MICROPYTHON, MODULES
-from contracts.anvil import free_port
 
 RIGHT = {
     "chain": {
@@ -42,7 +42,7 @@ def start(directory: Path, words: str = "stop\n") -> subprocess.CompletedProcess
         input=words,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
     )
 
 

@@ -14,11 +14,11 @@ from functools import partial
 from pathlib import Path
 
 from perun.chain.account import Account
+from contracts.ports import free_port
 from demo.device import Device
 
 from bench import station
 from bench.counter import Failed
-from contracts.anvil import free_port
 
 _CARS = 3  # as many links as the firmware has
 _PAYMENTS = 5  # of each

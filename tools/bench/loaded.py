@@ -9,11 +9,11 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import NamedTuple
 
+from contracts.ports import free_port
 from demo.device import Device
 
 from bench import station
 from bench.counter import Failed
-from contracts.anvil import free_port
 
 _PAYMENTS = 3
 _SECONDS = 60

@@ -30,7 +30,7 @@ from bench import conversation
 from bench.counter import Failed
 from bench.romfs import RomfsDevice, image
 from bench.service import Service
-from contracts.anvil import free_port
+from contracts.ports import free_port
 from demo.device import Device
 from demo.processes import Died
 from demo.wires import SerialLine

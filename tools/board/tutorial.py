@@ -20,10 +20,10 @@ from typing import Any, Self
 
 from contracts.anvil import Anvil
 from contracts.deploy import deploy
+from contracts.ports import free_port
 from demo.chain import Chain
 from demo.service import Service
 from demo.wires import SerialLine
-from contracts.anvil import free_port
 from eth_account import Account
 
 from board.cable import ChargingCable
@@ -202,7 +202,7 @@ class Tutorial:
 
         return await asyncio.to_thread(ask)
 
-    async def _until(self, what: str, ready: Callable[[], Any], timeout: float = 30) -> None:
+    async def _until(self, what: str, ready: Callable[[], Any], timeout: float = 60) -> None:
         end = time.monotonic() + timeout
         while not await ready():
             if time.monotonic() > end:

@@ -1,10 +1,7 @@
 """A fresh Ethereum chain in a process of its own, for tests, demonstrations and measurements."""
 
-import contextlib
 import ctypes
-import random
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -16,12 +13,11 @@ from eth_account.signers.local import LocalAccount
 from web3 import HTTPProvider, Web3
 
 from contracts import toolchain
+from contracts.ports import free_port
 
 CHAIN_ID = 1337
 # Everybody knows it: money on a chain of these accounts is worth nothing.
 MNEMONIC = "test test test test test test test test test test test junk"
-_PORTS = (15000, 32000)
-_RANDOM = random.SystemRandom()  # a test may have seeded the other one
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 
@@ -127,15 +123,3 @@ class Anvil:
     def mine(self, blocks: int = 1) -> None:
         """Mines empty blocks."""
         self.rpc("anvil_mine", hex(blocks))
-
-
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port that nobody uses now, below those that the system gives away: no connection of
-    anybody takes it before it is used, or while who listens there restarts."""
-    for _ in range(100):
-        with socket.socket(socket.AF_INET, kind) as probe:
-            port = _RANDOM.randrange(*_PORTS)
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                return port
-    raise RuntimeError("no free port from %d to %d" % _PORTS)

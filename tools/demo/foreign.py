@@ -10,8 +10,9 @@ from typing import Any, cast
 
 from adoption.bridge.identity import Keyring
 from adoption.config import parse_address
-from contracts.anvil import Anvil, free_port
+from contracts.anvil import Anvil
 from contracts.deploy import deploy
+from contracts.ports import free_port
 from eth_account import Account
 from goperun.build import program
 from goperun.node import Event, Identity, Node
@@ -81,7 +82,6 @@ class ForeignWorld(World):
         self.service = Service(
             self.directory / "service", rpc, self.chain.place, self.line.service
         )
-        self.service.port, self.service.tls_port = free_port(), free_port()
         self._stack.push_async_callback(self.service.stop)
         self.cable = Cable(self.service.tls_port)
         await self.cable.plug()
@@ -248,7 +248,7 @@ class Car(Side):
 
     async def received(self, wh: int) -> None:
         """Wait until the meter shows that. TimeoutError."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while self.wh < wh:  # noqa: ASYNC110 - a meter is looked at
                 await asyncio.sleep(_TICK)
 

@@ -13,6 +13,7 @@ from adoption.config import parse_address
 from adoption.store import Store, devices
 from contracts.anvil import account
 from contracts.deploy import Deployment
+from contracts.ports import free_port
 from contracts.toolchain import ROOT
 from eth_utils import to_checksum_address
 
@@ -50,13 +51,13 @@ class Service:
 
     identity    its address, which devices pin
     pin         the SHA-256 of its certificate, which devices pin
-    port        where it listens, once it has started; the same after a restart
+    port        where it listens
     tls_port    the same with TLS
     """
 
     def __init__(self, directory: Path, rpc: str, place: Deployment, serial: str) -> None:
         self.directory = directory
-        self.port = self.tls_port = 0
+        self.port, self.tls_port = free_port(), free_port()
         self.more = ""  # further sections of its configuration
         self._rpc, self._place, self._serial = rpc, place, serial
         self._process: asyncio.subprocess.Process | None = None
@@ -92,21 +93,13 @@ class Service:
         await self._until_ready(start)
 
     async def _until_ready(self, start: int) -> None:
-        """Follow its log, which says where it listens and when it is ready."""
+        """Follow its log, which says when it is ready."""
         assert self._process is not None
         for _ in range(600):
             with self._log.open() as log:
                 log.seek(start)
-                events = [_parse(line) for line in log]
-            for event in events:
-                if event.get("event") == "listening":
-                    port = int(event["address"].rpartition(":")[2])
-                    if event["tls"]:
-                        self.tls_port = port
-                    else:
-                        self.port = port
-            if any(event.get("event") == "ready" for event in events):
-                return
+                if any(_parse(line).get("event") == "ready" for line in log):
+                    return
             if self._process.returncode is not None:
                 break
             await asyncio.sleep(0.05)

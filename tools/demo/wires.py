@@ -8,6 +8,8 @@ import os
 import termios
 import tty
 
+from contracts.ports import free_port
+
 _CHUNK = 4096
 
 
@@ -64,12 +66,11 @@ class Cable:
         self._target = target
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self.port = 0
+        self.port = free_port()
 
     async def plug(self) -> None:
-        """Connect the cable; after a cut at the same port again."""
+        """Connect the cable."""
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def cut(self) -> None:
         """Cut the cable: no connection survives, none can be made."""

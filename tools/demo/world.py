@@ -10,8 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from contracts.anvil import Anvil, free_port
+from contracts.anvil import Anvil
 from contracts.deploy import deploy
+from contracts.ports import free_port
 from eth_account import Account
 
 from demo.chain import Chain

@@ -54,7 +54,8 @@ _HELD = 1 << 18  # bytes that wait for a user who does not read
 _MEMORY = 60  # bytes of output that are looked at again with the next ones
 _LINE = 0.03  # seconds after which a line of the REPL may read for itself
 _SETTLE = 3  # seconds that a program has to end after Ctrl-C
-_HESITATE = 0.5  # seconds that Ctrl-C waits for a busy program to wait for something
+_HESITATE = 1.5  # seconds of its own that a busy program has to wait for something, after Ctrl-C
+_LIMIT = 60  # seconds for what only has to happen: the computer may be busy
 _LIBC = ctypes.CDLL(None)
 
 HARD, WATCHDOG, SLEEP, SOFT, POWER = 2, 3, 4, 5, 1  # causes of a reset
@@ -109,7 +110,7 @@ class Virtual:
         self._out = bytearray()
         self._ready = False
         self._calm: float | None = None  # when a program that was interrupted must have ended
-        self._hesitates: float | None = None  # until when Ctrl-C waits for a better moment
+        self._hesitates: float | None = None  # seconds of the VM until which Ctrl-C waits
         self._watchdog: tuple[float, float] | None = None  # (its timeout, when it bites)
         self._alarm: tuple[float, int] | None = None  # when to start, and why
         self._news = threading.Condition()
@@ -163,15 +164,15 @@ class Virtual:
         with self.registers.open("r+b") as file:
             file.write(struct.pack("<II", _FRESH if operations is None else operations, half))
 
-    def wait_off(self, timeout: float = 30) -> None:
+    def wait_off(self, timeout: float = _LIMIT) -> None:
         """Wait until the power has failed. Raises BoardError."""
         self._until(lambda: not self.running, "that its power fails", timeout)
 
-    def wait_pin(self, pin: int | str, level: int, timeout: float = 30) -> None:
+    def wait_pin(self, pin: int | str, level: int, timeout: float = _LIMIT) -> None:
         """Wait until the board drives a pin to this level. Raises BoardError."""
         self._until(lambda: self.pins.get(str(pin)) == level, f"pin {pin} at {level}", timeout)
 
-    def wait_repl(self, timeout: float = 30) -> None:
+    def wait_repl(self, timeout: float = _LIMIT) -> None:
         """Wait until boot.py and main.py have ended. Raises BoardError."""
         self._until(lambda: self._idle, "the end of its main.py", timeout)
 
@@ -371,12 +372,12 @@ class Virtual:
 
         self._jobs.append(work)
         os.write(self._wake_in, b"x")
-        if not done.wait(30):
+        if not done.wait(_LIMIT):
             raise BoardError(f"{self.board.name}: the virtual board hangs")
         if failure:
             raise failure[0]
 
-    def _until(self, ready: Callable[[], bool], what: str, timeout: float = 30) -> None:
+    def _until(self, ready: Callable[[], bool], what: str, timeout: float = _LIMIT) -> None:
         with self._news:
             if not self._news.wait_for(ready, timeout):
                 raise BoardError(f"{self.board.name}: waited {timeout:g} s for {what}")
@@ -503,9 +504,9 @@ class Virtual:
         in the middle of a garbage collection, or of an import, it is unusable afterwards.
         """
         assert self._vm is not None
-        now = time.monotonic()
-        self._hesitates = self._hesitates or now + _HESITATE
-        return now < self._hesitates and not _sleeps(self._vm.pid)
+        sleeps, spent = _work(self._vm.pid)
+        self._hesitates = self._hesitates or spent + _HESITATE
+        return spent < self._hesitates and not sleeps
 
     def _is_at_a_line(self) -> bool:
         """Has the friendly REPL only just begun with a line? A longer one may read for itself."""
@@ -634,10 +635,11 @@ def _interruptible(number: int) -> bool:
     return bool(termios.tcgetattr(number)[3] & termios.ISIG)
 
 
-def _sleeps(pid: int) -> bool:
-    """Does a process wait in a system call?"""
-    state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2]
-    return state.startswith(b"S")
+def _work(pid: int) -> tuple[bool, float]:
+    """Does a process wait in a system call? And how long has it had a processor, in seconds?"""
+    fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].split()
+    ticks = int(fields[11]) + int(fields[12])  # its own code, and the kernel's for it
+    return fields[0] == b"S", ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _spawn(settings: dict[str, Any], heap: int) -> tuple[subprocess.Popen[bytes], int, int, int]:

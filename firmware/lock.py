@@ -21,9 +21,10 @@ async def unlocked(console, store, locked, load, feed=None):
 
     async def unlock(pin=""):
         """Try a PIN."""
-        left = int(wait[0] - time.time())
+        left = wait[0] - time.time()
         if left > 0:
-            raise vault.WrongPin("too many wrong PINs: wait %d s, then try again" % left)
+            text = "too many wrong PINs: wait %d s, then try again"
+            raise vault.WrongPin(text % -int(-left // 1))
         try:
             found.append(load(store, pin, None, feed))
         except vault.WrongPin:

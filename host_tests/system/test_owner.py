@@ -18,10 +18,11 @@ from board import doctor, network, owner
 from board.console import Console
 from board.definitions import BoardError
 from board.network import Network
-from demo.device import Device
 from contracts.ports import free_port
+from demo.device import Device
 from eth_utils import to_checksum_address
 from perun.link import owner as form
+from stationkit import Lonely
 
 IDLE = 3 * 1024 + 256  # bytes of heap (x64) that a door costs while nobody is there
 VISIT = 20 * 1024  # and more while the owner is
@@ -40,31 +41,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Non
     return live
 
 
-class Station(Device):
-    """A station that speaks to nobody but its owner. door: HOST:PORT, if there is one."""
+class Station(Lonely):
+    """door: HOST:PORT, if it has one."""
 
     def __init__(self, directory: Path, door: bool = True, heap: str = "400k") -> None:
         port = free_port()
         self.door = f"127.0.0.1:{port}"
-        config: dict[str, Any] = {
-            "chain": {"id": 1337, "assets": [{"holder": "0x" + "5b" * 20, "max_deposit": "1000"}]},
-            "receiver": "0x" + "11" * 20,
-            "service": {"tcp": {"host": "127.0.0.1", "port": 9}},
-            "peer": {"listen": {"host": "127.0.0.1", "port": free_port()}},
-            "app": {
-                "module": "ev_station",
-                "price_per_kwh": "1000",
-                "charger": {"module": "cable", "end": "station", "port": free_port()},
-            },
-            "console": "json",
-        }
-        if door:
-            address = to_checksum_address(owner.key().address)
-            config["control"] = {
-                "listen": {"host": "127.0.0.1", "port": port},
-                "owner": address,
-            }
-        super().__init__("station", directory, config, heap)
+        super().__init__(directory, heap, **(control(port) if door else {}))
 
     async def switch_on(self) -> None:
         """Returns when the door is open."""
@@ -75,9 +58,14 @@ class Station(Device):
             await self.said("control", since=since)
 
     async def used(self) -> int:
-        """Bytes of its heap, as its own console tells."""
-        await self.ask()
-        return int((await self.ask())["heap"]["used"])
+        """Bytes of its heap that stay: now and then it is busy with the search for its service."""
+        return min([int((await self.ask())["heap"]["used"]) for _ in range(5)])
+
+
+def control(port: int) -> dict[str, Any]:
+    """The section of a configuration for the user's own door."""
+    address = to_checksum_address(owner.key().address)
+    return {"control": {"listen": {"host": "127.0.0.1", "port": port}, "owner": address}}
 
 
 @asynccontextmanager
@@ -228,9 +216,9 @@ async def test_somebody_who_meddles(
         }[what]
 
     def visit(place: str, device: str) -> list[str]:
-        errors = []
+        errors = [""]
         with Console(Network(place, device)) as console:
-            for _ in range(3):
+            while "connection broke" not in errors[-1] and len(errors) < 20:
                 try:
                     console.ask("fly", "commands", 2)
                 except BoardError as error:
@@ -258,7 +246,10 @@ async def test_a_recorded_visit(home: Callable[[str], None], tmp_path: Path) -> 
         reader, writer = await asyncio.open_connection(*one.door.split(":"))
         for body in recorded:
             writer.write(len(body).to_bytes(2, "big") + body)
-        answer = await reader.read()
+        answer = b""
+        with contextlib.suppress(ConnectionResetError):  # it has not read all of what was played
+            while piece := await reader.read(100):
+                answer += piece
         writer.close()
         assert len(answer) <= 70  # its Hello, and no proof
         event = await one.said("warning", since=since)
@@ -326,11 +317,13 @@ async def test_a_crowd(home: Callable[[str], None], tmp_path: Path) -> None:
             writer.write(garbage[number % 4])
             if number % 4 < 3:  # it is turned away
                 with contextlib.suppress(OSError):
-                    await asyncio.wait_for(reader.read(), 10)
+                    await asyncio.wait_for(reader.read(), 60)
             writer.close()
-        assert await one.used() <= before + 1024
+        async with asyncio.timeout(60):
+            while await one.used() > before + 1024:  # as long as the last of them leave
+                pass
         assert not [e for e in one.events if e["event"] in ("task died", "output")]
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 with contextlib.suppress(BoardError):
                     if await status(one.door):
@@ -349,12 +342,8 @@ async def test_safe_mode(home: Callable[[str], None], tmp_path: Path) -> None:
     store = Journal(str(one.directory / "perun.journal"))
     store.put(b"c" + bytes(32), b"from the future")
     store.close()
-    since = len(one.events)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(one, "said", lambda *_, **__: _ready(one.address))
-        await one.start()
     try:
-        await one._until(lambda: _said(one, "control", since), 20, "that its door is open")
+        await one.start("control")
         found = await status(one.door)
         assert found["safe_mode"] and found["address"] == one.address
         facts = await asyncio.to_thread(doctor.by_network, Network(one.door))
@@ -364,14 +353,6 @@ async def test_safe_mode(home: Callable[[str], None], tmp_path: Path) -> None:
     finally:
         await one.kill()
         await one.stop()
-
-
-def _said(one: Device, name: str, since: int) -> bool:
-    return any(event["event"] == name for event in one.events[since:])
-
-
-async def _ready(address: str) -> dict[str, str]:
-    return {"address": address}
 
 
 async def test_what_the_door_costs(home: Callable[[str], None], tmp_path: Path) -> None:
@@ -413,13 +394,13 @@ async def test_what_the_door_costs(home: Callable[[str], None], tmp_path: Path) 
 
 async def test_charging_comes_first(home: Callable[[str], None], tmp_path: Path) -> None:
     """In a heap that is enough for a day of charging and no visit, the owner is turned away."""
-    door, port = f"127.0.0.1:{free_port()}", free_port()
+    way, port = free_port(), free_port()
     said: list[str] = []
 
     async def visit(device: Device) -> None:
         while True:
             try:
-                await status(door, device.address)
+                await status(f"127.0.0.1:{way}", device.address)
             except BoardError as error:
                 said.append(str(error))
             await asyncio.sleep(0.1)
@@ -433,9 +414,7 @@ async def test_charging_comes_first(home: Callable[[str], None], tmp_path: Path)
             visiting.cancel()
 
     async with station.by_tls(tmp_path) as (serve, place):
-        listen = {"host": "127.0.0.1", "port": int(door.split(":")[1])}
-        control = {"listen": listen, "owner": to_checksum_address(owner.key().address)}
-        config = {**station.configuration(place, port), "control": control}
+        config = {**station.configuration(place, port), **control(way)}
         device = Device("station", tmp_path / "station", config, str(190 * 1024))
         failure, _ = await station.spend(device, serve, partial(day, device), 60)
     assert not failure, failure

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from board import owner
+from contracts.ports import free_port
 from demo.device import Device
 from demo.scenes.base import charge, connect, until_registered
-from contracts.ports import free_port
 from eth_utils import to_checksum_address
 from perun.store.journal import Journal
 from perun.store.salvage import salvage
@@ -41,11 +41,9 @@ def restore(device: Device, place: Path) -> None:
 async def start_safe(device: Device) -> dict[str, Any]:
     """Switch it on; returns what it says of safe mode."""
     since = len(device.events)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(device, "said", lambda *_, **__: asyncio.sleep(0, {"address": ""}))
-        await device.start()
+    mode = await device.start("safe mode")
     await device.said("error", since=since)
-    return await device.said("safe mode", since=since)
+    return mode
 
 
 async def exported(device: Device, source: str) -> dict[str, Any]:
@@ -93,6 +91,7 @@ async def test_a_store_that_cannot_be_trusted(
     keep(station, old)
     version = await charge(world, 700)
     await station.said("checkpoint", version=version)
+    await world.look()
     address, channel = station.address, world.channel
     await station.kill()
     whole = tmp_path / "whole"
@@ -158,7 +157,7 @@ async def test_a_backup(new_world: NewWorld, tmp_path: Path) -> None:
     await station.kill()
     restore(station, old)
     await station.start()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             (channel,) = (await station.ask())["channels"]
             if channel["version"] == newest:

@@ -228,10 +228,8 @@ async def charge(station: Device, port: int, payments: int, again: bool = False)
 
 async def _power_cut(station: Device, channel: Any, port: int) -> None:
     """The station starts anew, and the car connects with it."""
-    hear, before = station.on_event, len(station.events)
+    before = len(station.events)
     await station.kill()
-    await station.stop()
-    station.on_event = hear
     await station.start()
     await station.said("listening", since=before)
     await channel.client.connect(await tcp.connect("127.0.0.1", port))

@@ -65,8 +65,11 @@ class Device:
         await self.stop()
         self.events.clear()
 
-    async def start(self) -> None:
-        """Switch the device on; returns when it runs. Raises Died."""
+    async def start(self, says: str = "ready", typed: str = "") -> Event:
+        """Switch the device on; returns what it says when it has come so far. Raises Died.
+
+        typed: a command that waits on its console from the beginning.
+        """
         self.status = {}
         self._process = await processes.spawn(
             [str(MICROPYTHON), "-X", f"heapsize={self.heap}", "-m", self._program],
@@ -76,8 +79,12 @@ class Device:
             MICROPYPATH="lib:.frozen",
         )
         self._reader = asyncio.create_task(self._read(self._process))
-        ready = await self.said("ready", since=len(self.events))
-        self.address = ready["address"]
+        since = len(self.events)
+        if typed:
+            await self.command(typed)
+        event = await self.said(says, since=since)
+        self.address = event.get("address", self.address)
+        return event
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
@@ -152,16 +159,18 @@ class Device:
         before, self.status = self.status, {}
         try:
             await self.command("status")
-            await self._until(lambda: bool(self.status), 10, "its status")
+            await self._until(lambda: bool(self.status), 60, "its status")
         finally:
             self.status = self.status or before
         return self.status
 
     async def kill(self) -> None:
-        """Cut the power."""
+        """Cut the power. What it has said is in `events` then."""
         if self._process is not None:
             processes.kill(self._process)
             await self._process.wait()
+        if self._reader is not None:
+            await self._reader
 
     async def cut_in_write(self, more: int) -> None:
         """Cut the power when the journal grows the next time, after `more` bytes of that: the
@@ -171,7 +180,7 @@ class Device:
         journal = self.directory / "perun.journal"
         size = journal.stat().st_size + more
         processes.forbid_growth(self._process, size)
-        status = await asyncio.wait_for(self._process.wait(), 10)
+        status = await asyncio.wait_for(self._process.wait(), 60)
         if status != -signal.SIGXFSZ or journal.stat().st_size != size:
             raise Died(f"the {self.name} did not end in its write: {processes.tail(self._log)}")
 

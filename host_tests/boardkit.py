@@ -67,7 +67,7 @@ def device(deployed: Path, new_board: NewBoard, tmp_path: Path) -> Virtual:
 def mpremote(one: Virtual, *arguments: str, resume: bool = True) -> str:
     """Run mpremote on the board's pty; what it prints. Raises CalledProcessError."""
     command = [*MPREMOTE, "connect", one.port, *(["resume"] if resume else []), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     return done.stdout.replace("\r\n", "\n")
 
 

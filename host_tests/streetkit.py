@@ -17,10 +17,10 @@ from board.network import Network
 from board.virtual import Virtual
 from contracts.anvil import Anvil
 from contracts.deploy import deploy
+from contracts.ports import free_port
 from demo.chain import Chain
 from demo.service import Service
 from demo.wires import SerialLine
-from contracts.ports import free_port
 from eth_account import Account
 
 PRICE = 1_000_000  # wei for a kWh
@@ -92,6 +92,14 @@ class Street:
                     if ready(await asyncio.to_thread(self._status, name)):
                         return
                 await asyncio.sleep(0.3)
+
+    async def paid_out(self) -> None:
+        """Wait until the contract has nothing more: the service withdraws for each by himself."""
+        async with asyncio.timeout(60):
+            while True:
+                if not await asyncio.to_thread(self.chain.contract_balance):
+                    return
+                await asyncio.sleep(0.1)
 
     def _status(self, name: str) -> dict[str, Any]:
         with Console(Network(self.doors[name])) as console:

@@ -23,7 +23,7 @@ def starts(one: Virtual) -> list[str]:
         one.reset()
         one.wait_repl()
         line.send("print('=' * 9)")
-        for event in line.events(30):
+        for event in line.events(60):
             text = str(event.get("text", event["event"]))
             if text == "=========":
                 return said

@@ -83,7 +83,7 @@ def read_until(one: Virtual, wanted: bytes) -> bytes:
     import serial
 
     text = b""
-    with serial.Serial(one.port, timeout=20) as port:
+    with serial.Serial(one.port, timeout=60) as port:
         while wanted not in text:
             byte = port.read(1)
             assert byte, text

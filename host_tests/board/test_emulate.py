@@ -88,7 +88,7 @@ def test_what_is_missing(tmp_path: Path) -> None:
 
 def test_an_emulator_that_ends() -> None:
     with emulate.Emulated(b"", Path("/nonexistent"), "uart") as one:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while one.running:
             assert time.monotonic() < end
             time.sleep(0.05)

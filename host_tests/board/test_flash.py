@@ -99,7 +99,7 @@ def test_uf2(new_board: NewBoard, tmp_path: Path, name: str) -> None:
     firmware.write_bytes(uf2.make(program, 0x10000000, one.board.uf2_family))
     drive, boots = one.directory / "drive", one.boots
     flash.flash_rp2(one.board, firmware, one.port, lambda: iter([drive]), print)
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while one.boots == boots:
         assert time.monotonic() < end
         time.sleep(0.02)

@@ -66,7 +66,7 @@ async def refused(world: World, **changes: Any) -> None:
     """The handshake must fail; the station must not stay connected to us."""
     try:
         link = await shake(world, **changes)
-        await asyncio.wait_for(link.recv(), 5)
+        await asyncio.wait_for(link.recv(), 60)
     except LinkError:
         return
     raise AssertionError(f"the station took {changes}")
@@ -141,7 +141,7 @@ async def proposals(world: World) -> None:
             (STRANGER.address, station),
         )
         await link.send(codec().encode(offer))
-        answer = codec().decode(await asyncio.wait_for(link.recv(), 5))
+        answer = codec().decode(await asyncio.wait_for(link.recv(), 60))
         assert isinstance(answer, m.ChannelProposalRej), answer
     link.close()
 

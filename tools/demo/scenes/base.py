@@ -77,7 +77,7 @@ async def order(world: World, wh: int) -> int:
         with story.step("The car proposes a channel, the station accepts, both sign it"):
             await car.said("channel", kind="signed")
         with story.step("The service deposits for both") as step:
-            await car.said("channel", kind="open", timeout=30)
+            await car.said("channel", kind="open")
             held = await asyncio.to_thread(world.chain.contract_balance)
             step.detail = f"{held:,} wei in the contract"
     return since
@@ -96,7 +96,7 @@ async def charge(world: World, wh: int) -> int:
 
 async def charged(world: World, since: int) -> int:
     """Wait for the end of the order that began at `since`; returns the number of payments."""
-    event = await world.car.said("charged", timeout=60, since=since)
+    event = await world.car.said("charged", since=since)
     return int(event["version"])
 
 
@@ -108,7 +108,7 @@ async def mid_slice(world: World) -> int:
             return received
 
 
-async def until_wallet(world: World, wallet: str, amount: int, timeout: float = 20) -> int:
+async def until_wallet(world: World, wallet: str, amount: int, timeout: float = 60) -> int:
     """Wait until a wallet owns at least this amount; returns what it owns when that is so, or
     when nobody wants to wait any longer: the verdict tells the difference."""
     balance = 0
@@ -122,7 +122,7 @@ async def until_wallet(world: World, wallet: str, amount: int, timeout: float = 
 
 async def until_registered(world: World, version: int) -> Dispute:
     """The dispute once it has at least this version. TimeoutError."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             dispute = await asyncio.to_thread(world.chain.dispute, world.channel)
             if dispute is not None and dispute.version >= version:

@@ -3,12 +3,15 @@ that is unplugged, a version that does not start, a passphrase that is not it.""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -174,6 +177,27 @@ def test_restore_that_is_cut(device: Virtual) -> None:
             backup.restore(repl, saved, replace=True)
             key = provision.key(repl)
             assert key is not None and key.address == address
+
+
+def test_a_start_that_is_over(device: Virtual) -> None:
+    """The board was quicker than the tool: what it has said counts."""
+    config = settings()
+    with Repl(device.port) as repl:
+        provision.install(repl, config)
+        address = provision.make_key(repl).address
+        repl.restart()
+    end = time.monotonic() + 60
+    while not _listens(config["peer"]["listen"]["port"]):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    event = console.started(device.port)
+    assert (event["event"], event["address"]) == ("ready", address)
+
+
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False
 
 
 def test_console_in_noise(new_board: NewBoard) -> None:

@@ -53,17 +53,25 @@ class Line(Protocol):
         """Send."""
 
 
-class Serial:
-    """The line at a serial port."""
+class _Port(serial.Serial):  # type: ignore[misc]
+    """A port of which what has come before it was opened can be read, too."""
 
-    def __init__(self, port: str) -> None:
+    def _reset_input_buffer(self) -> None:
+        pass
+
+
+class Serial:
+    """The line at a serial port. past: whether what has come before it is opened counts."""
+
+    def __init__(self, port: str, past: bool = False) -> None:
         self.name = port
+        self._kind = _Port if past else serial.Serial
         self._serial: serial.Serial | None = None
 
     def open(self) -> None:
         """Open the port, for nobody else."""
         try:
-            self._serial = serial.Serial(self.name, 115200, timeout=0.1, exclusive=True)
+            self._serial = self._kind(self.name, 115200, timeout=0.1, exclusive=True)
         except (OSError, serial.SerialException, ValueError) as error:
             raise BoardError(f"{self.name}: cannot be opened ({error})") from None
 
@@ -225,7 +233,7 @@ def stop(port: str) -> bool:
         return console.stop()
 
 
-def started(port: str, timeout: float = 20) -> Event:
+def started(port: str, timeout: float = 60) -> Event:
     """Wait until a device that was restarted says how it is: ready, locked, error, safe mode; or
     repl, when from now on it has this port for its service and says nothing more.
 
@@ -233,7 +241,7 @@ def started(port: str, timeout: float = 20) -> Event:
     """
     seen: list[str] = []
     back = ""
-    with Console(port) as console:
+    with Console(Serial(port, past=True)) as console:
         for event in console.events(timeout):
             if back and event["event"] != "noise":
                 break

@@ -71,7 +71,7 @@ def _line(port: str | None, host: str | None, device: str | None) -> Serial | Ne
     return Network(host, device)
 
 
-def _show_start(out: Output, place: str, timeout: float = 20) -> dict[str, Any]:
+def _show_start(out: Output, place: str, timeout: float = 60) -> dict[str, Any]:
     event = consoles.started(place, timeout)
     kind = event.pop("event")
     text = event.get("text") or event.get("address") or ""

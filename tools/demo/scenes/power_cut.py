@@ -17,8 +17,8 @@ from demo.scenes.base import (
 )
 from demo.world import SLICE_WH, World
 
-WH = 2000
-_CUTS = (5, 10, 15)  # versions after which the power is cut
+WH = 5000
+_CUTS = (5, 10, 15)  # versions after which the power is cut: long before the last payment
 _TORN = 100  # bytes of a record that get to the flash
 
 
@@ -100,6 +100,6 @@ SCENE = Scene(
     "power-cut",
     "The station loses its power while the car charges",
     play,
-    car={"patience": 2},
+    car={"patience": 4},
     power=1000,
 )

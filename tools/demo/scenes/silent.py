@@ -33,6 +33,9 @@ async def play(world: World) -> Verdict:
         await world.car.kill()
     with story.step("Energy stops when what is paid for was delivered") as step:
         delivered = await energy_off(world)
+        # It asks and pays on until it is killed: a payment says what had arrived before it.
+        status = await world.station.ask()
+        received = max(received, status["channels"][0]["version"] * SLICE_WH - SLICE_WH)
         step.detail = f"{delivered - received} Wh more were delivered"
     with story.step(f"After {PATIENCE} s the station has its service open a dispute") as step:
         await world.station.said("settling")

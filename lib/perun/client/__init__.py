@@ -71,6 +71,7 @@ class Client:
         self.contexts = Contexts()  # all channels, for the service
         self.channels = {}  # channel id -> ChannelHandle
         self.guardian = None  # the task that talks to the service, see guard()
+        self.witness = None  # perun.client.witness.Witness: must see the deposits, too
         self.bridge = None  # perun.client.bridge.Bridge, to go-perun peers behind the service
         self._peers = {}  # address -> Peer
         self.openings = {}  # proposal id -> own proposals that wait for an answer, see proposing

@@ -62,17 +62,17 @@ async def _compare(guardian, session, handle, status):
             if status.stage != STAGE_WITHDRAWN:  # else it was paid out, and pruned since
                 raise
     await handle.happened("service_holds", newer)
-    await _apply(guardian, handle, status)
+    if handle.phase == FUNDING:
+        if status.stage == STAGE_FUNDED:
+            await guardian.funded(handle)
+        else:
+            guardian.fund(handle)  # idempotent: the service does nothing twice
+    await _apply(handle, status)
     if status.version < handle.version and status.stage < STAGE_CONCLUDED:
         guardian.watch(handle)
 
 
-async def _apply(guardian, handle, status):
-    if handle.phase == FUNDING:
-        if status.stage == STAGE_FUNDED:
-            await handle.happened("funded")
-        else:
-            guardian.fund(handle)  # idempotent: the service does nothing twice
+async def _apply(handle, status):
     if status.stage == STAGE_DISPUTE and handle.phase >= ACTING:
         handle.registered = (status.registered, status.timeout)
         await handle.happened("registered", status.registered)

@@ -38,7 +38,7 @@ class Guardian:
     def __init__(self, client, dial, expect):
         self.client = client
         self._dial = dial
-        self._expect = expect
+        self.service = expect  # its address, once it is known
         self._session = None
         self.known = set()  # channels whose params the service has
         self._watch = []  # ChannelHandles, first come first served
@@ -115,8 +115,8 @@ class Guardian:
 
     async def _serve(self, link):
         client = self.client
-        hello = await client.handshake(link, ROLE_DEVICE, self._expect)
-        self._expect = hello.address
+        hello = await client.handshake(link, ROLE_DEVICE, self.service)
+        self.service = hello.address
         codec = Compact(client.contexts)
         session = Session(
             link, codec, client.chain, client.account.address, hello.address, self._on_event
@@ -238,10 +238,18 @@ class Guardian:
             except ClientError as error:
                 self.client.on_error(str(error))
 
+    async def funded(self, handle):
+        """The service says that all deposits are there."""
+        witness = self.client.witness
+        if witness:
+            witness.ask(handle)
+        else:
+            await handle.happened("funded")
+
     async def _apply_event(self, handle, event):
         kind = event.kind
         if kind == EVENT_FUNDED:
-            await handle.happened("funded")
+            await self.funded(handle)
         elif kind == EVENT_FUNDING_FAILED:
             self.client.tell(handle, "funding failed", None)
         elif kind in (EVENT_REGISTERED, EVENT_REFUTED):

@@ -201,6 +201,17 @@ def test_noise_in_an_answer(new_board: NewBoard) -> None:
             repl.run("1 / 0")
 
 
+def test_a_write_that_was_cut_short(new_board: NewBoard) -> None:
+    """What it left open does not get into the way of the next one."""
+    one = new_board()
+    with Repl(one.port) as repl:
+        repl.run("_f = open('/a', 'wb')\n_f.write(b'x' * 3000)")
+    with Repl(one.port) as repl:
+        repl.write("/a", b"y" * 2000)
+        assert repl.run("import gc\ngc.collect()") == ""
+        assert repl.read("/a") == b"y" * 2000
+
+
 def test_no_board(tmp_path: Path) -> None:
     with pytest.raises(BoardError, match="awake|connection broke"), Repl(str(tmp_path / "tty")):
         pass

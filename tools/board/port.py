@@ -38,6 +38,17 @@ ARCHITECTURES = (
     *("armv7emsp", "armv7emdp", "xtensa", "xtensawin", "rv32imc", "rv64imc"),
 )
 
+# What a command that was cut short has left open would be closed by a collection of garbage, in
+# which a driver of flash that is written in Python has no memory.
+_BEGIN = f"""
+try:
+    _f.close()
+except (NameError, OSError):
+    pass
+def say(value):
+    import json
+    print({_MARK!r} + json.dumps(value))
+"""
 _IDENTIFY = """
 import sys, os
 try:
@@ -157,7 +168,7 @@ class Repl:
             except BaseException:
                 self._transport.close()
                 raise
-        self.run(f"def say(value):\n import json\n print({_MARK!r} + json.dumps(value))\n")
+        self.run(_BEGIN)
         return self
 
     @staticmethod

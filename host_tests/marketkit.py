@@ -135,15 +135,21 @@ class Market:
 
 
 @contextlib.asynccontextmanager
-async def on_a_uart(
-    new_board: NewBoard, directory: Path, number: int
+async def board_and_market(
+    new_board: NewBoard, directory: Path, at: int | str | None = None
 ) -> AsyncIterator[tuple[Virtual, SerialLine, Market]]:
-    """A board with our firmware at its REPL, the line at its UART, and a market that serves it."""
+    """A board with our firmware at its REPL, a serial line, and a market.
+
+    at: where the board is reached by the market's service: the number of the UART to which the
+    line goes, "repl", or nowhere.
+    """
     line = SerialLine()
     try:
-        one = new_board("RPI_PICO_W", firmware="custom", uarts={number: line.device})
+        uarts = {at: line.device} if isinstance(at, int) else {}
+        one = new_board("RPI_PICO_W", firmware="custom", uarts=uarts)
         one.wait_repl()
-        async with Market(directory / "service", line.service) as market:
+        serial = str(one.directory / "tty") if at == "repl" else line.service
+        async with Market(directory / "service", serial) as market:
             yield one, line, market
     finally:
         line.close()

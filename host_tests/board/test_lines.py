@@ -14,8 +14,7 @@ from board.definitions import board
 from board.port import Repl
 from board.virtual import Virtual
 from boardkit import NewBoard, run
-from demo.wires import SerialLine
-from marketkit import DEPOSIT, Market, on_a_uart
+from marketkit import DEPOSIT, board_and_market
 
 pytestmark = pytest.mark.timeout(300)  # generous, for a busy machine
 
@@ -34,9 +33,7 @@ def send(one: Virtual, data: bytes) -> None:
 
 async def test_the_port_of_the_repl(new_board: NewBoard, tmp_path: Path) -> None:
     """Frames go on among Ctrl-C and banners; at boot the owner gets the REPL back."""
-    one = new_board("RPI_PICO_W", firmware="custom")
-    one.wait_repl()
-    async with Market(tmp_path / "service", str(one.directory / "tty")) as market:
+    async with board_and_market(new_board, tmp_path, "repl") as (one, _, market):
         await market.service.stop()  # who else reads from the port takes what is meant for us
         stop = {"buttons": [{"pin": 16, "command": "stop"}]}
         await market.provide(one, {"repl": True}, hardware=stop)
@@ -84,12 +81,8 @@ async def test_the_port_of_the_repl(new_board: NewBoard, tmp_path: Path) -> None
 
 async def test_safe_mode_has_the_port(new_board: NewBoard, tmp_path: Path) -> None:
     """With a store that cannot be trusted the port is its owner's, not the service's."""
-    one = new_board("RPI_PICO_W", firmware="custom")
-    one.wait_repl()
-    line = SerialLine()
-    try:
-        async with Market(tmp_path / "service", line.service) as market:
-            await market.provide(one, {"repl": True}, store="file")
+    async with board_and_market(new_board, tmp_path) as (one, _, market):
+        await market.provide(one, {"repl": True}, store="file")
 
         def look() -> dict[str, Any]:
             with Repl(one.port) as repl:
@@ -107,13 +100,11 @@ async def test_safe_mode_has_the_port(new_board: NewBoard, tmp_path: Path) -> No
 
         status = await asyncio.to_thread(look)
         assert status["safe_mode"] and status["service"] != "connected", status
-    finally:
-        line.close()
 
 
 async def test_a_uart(new_board: NewBoard, tmp_path: Path) -> None:
     """The console stays at the REPL's port."""
-    async with on_a_uart(new_board, tmp_path, 1) as (one, line, market):
+    async with board_and_market(new_board, tmp_path, 1) as (one, line, market):
         await market.provide(one, {"uart": 1})
         await asyncio.to_thread(one.reset)
         market.guard()
@@ -141,35 +132,28 @@ async def test_a_uart(new_board: NewBoard, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["repl", "uart"])
 async def test_provision(new_board: NewBoard, tmp_path: Path, kind: str) -> None:
     """`board provision --service-serial`, from a board with our firmware to one that is paid."""
-    line = SerialLine()
-    try:
-        uart = board("RPI_PICO_W").uart
-        one = new_board("RPI_PICO_W", firmware="custom", uarts={uart: line.device})
-        one.wait_repl()
-        serial = str(one.directory / "tty") if kind == "repl" else line.service
-        async with Market(tmp_path / "service", serial) as market:
-            await market.service.stop()  # the tool has the port now
-            words = {
-                "--port": one.port,
-                "--app": "ev_station",
-                "--asset": f"{market.chain.place.eth_holder}:{DEPOSIT}",
-                "--receiver": market.wallets[1],
-                "--service-serial": kind,
-                "--service-address": market.service.identity,
-                "--listen": f"127.0.0.1:{market.port}",
-                "--price": "1000",
-            }
-            done = await asyncio.to_thread(
-                run, "provision", "--json", *(word for pair in words.items() for word in pair)
-            )
-            assert done.returncode == 0, done.stdout + done.stderr
-            result = json.loads(done.stdout.splitlines()[-1])
-            assert result["self_test"]["event"] == ("repl" if kind == "repl" else "ready")
-            await market.service.start()
-            await market.service.allow(result["address"], "station", 0)
-            market.guard()
-            channel = await market.open()
-            await channel.pay(1_000_001)
-            await market.settle(channel, 1_000_001)
-    finally:
-        line.close()
+    at = "repl" if kind == "repl" else board("RPI_PICO_W").uart
+    async with board_and_market(new_board, tmp_path, at) as (one, _, market):
+        await market.service.stop()  # the tool has the port now
+        words = {
+            "--port": one.port,
+            "--app": "ev_station",
+            "--asset": f"{market.chain.place.eth_holder}:{DEPOSIT}",
+            "--receiver": market.wallets[1],
+            "--service-serial": kind,
+            "--service-address": market.service.identity,
+            "--listen": f"127.0.0.1:{market.port}",
+            "--price": "1000",
+        }
+        done = await asyncio.to_thread(
+            run, "provision", "--json", *(word for pair in words.items() for word in pair)
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        result = json.loads(done.stdout.splitlines()[-1])
+        assert result["self_test"]["event"] == ("repl" if kind == "repl" else "ready")
+        await market.service.start()
+        await market.service.allow(result["address"], "station", 0)
+        market.guard()
+        channel = await market.open()
+        await channel.pay(1_000_001)
+        await market.settle(channel, 1_000_001)

@@ -13,9 +13,8 @@ import pytest
 from board.definitions import ROOT
 from board.virtual import Virtual
 from boardkit import NewBoard, put
-from demo.wires import SerialLine
 from eth_utils import to_canonical_address
-from marketkit import DEPOSIT, Market, on_a_uart
+from marketkit import DEPOSIT, board_and_market
 from perun.chain.account import Account
 from perun.channel import SIGNED
 from perun.client import Client
@@ -72,73 +71,67 @@ async def close(channel: ChannelHandle) -> None:
 
 async def test_a_sleeper(new_board: NewBoard, tmp_path: Path) -> None:
     """Each wake pays a slice; one is cut when it has signed: no version is signed twice."""
-    one = new_board("RPI_PICO_W", firmware="custom")
-    one.wait_repl()
-    line = SerialLine()
-    try:
-        async with Market(tmp_path / "service", line.service) as market:
-            seen: dict[int, set[Any]] = {}  # version -> the states that the sleeper signed
-            cuts = []
+    async with board_and_market(new_board, tmp_path) as (one, _, market):
+        seen: dict[int, set[Any]] = {}  # version -> the states that the sleeper signed
+        cuts = []
 
-            class Station(Client):
-                """Keeps what it is shown, and has no answer once, while the power is cut."""
+        class Station(Client):
+            """Keeps what it is shown, and has no answer once, while the power is cut."""
 
-                async def receive(self, peer: Any, message: Any) -> None:
-                    if type(message) is ChannelUpdate:
-                        version = message.state.version
-                        seen.setdefault(version, set()).add(message.state)
-                        if version == 3 and not cuts:
-                            cuts.append(one.boots)
-                            await asyncio.to_thread(one.reset)
-                            return
-                    await super().receive(peer, message)
+            async def receive(self, peer: Any, message: Any) -> None:
+                if type(message) is ChannelUpdate:
+                    version = message.state.version
+                    seen.setdefault(version, set()).add(message.state)
+                    if version == 3 and not cuts:
+                        cuts.append(one.boots)
+                        await asyncio.to_thread(one.reset)
+                        return
+                await super().receive(peer, message)
 
-            account = Account(os.urandom(32))
-            wallet = to_canonical_address(market.wallets[1])
-            limits = market.payer.limits
-            station = Station(account, 1337, limits, wallet, MemoryStore())
-            channels: list[ChannelHandle] = []
-            station.on_proposal = lambda _: "one is enough" if channels else None
-            station.on_event = lambda channel, kind, _: kind == SIGNED and channels.append(channel)
-            await market.service.allow("0x" + account.address.hex(), "station", 0)
-            place = ("127.0.0.1", market.service.port)
-            guard = asyncio.create_task(station.guard(lambda: tcp.connect(*place)))
-            server = await tcp.serve("127.0.0.1", market.port, station.accept)
+        account = Account(os.urandom(32))
+        wallet = to_canonical_address(market.wallets[1])
+        limits = market.payer.limits
+        station = Station(account, 1337, limits, wallet, MemoryStore())
+        channels: list[ChannelHandle] = []
+        station.on_proposal = lambda _: "one is enough" if channels else None
+        station.on_event = lambda channel, kind, _: kind == SIGNED and channels.append(channel)
+        await market.service.allow("0x" + account.address.hex(), "station", 0)
+        place = ("127.0.0.1", market.service.port)
+        guard = asyncio.create_task(station.guard(lambda: tcp.connect(*place)))
+        server = await tcp.serve("127.0.0.1", market.port, station.accept)
 
-            await asyncio.to_thread(put, one, "sleeper.py", EXAMPLE.read_text())
-            text = WAKES.format(
-                holder=market.chain.place.eth_holder,
-                owner=market.wallets[0],
-                slice=SLICE,
-                service=market.service.port,
-                station=market.port,
-            )
-            await asyncio.to_thread(put, one, "main.py", text)
-            address = await asyncio.to_thread(first_word, one)
-            await market.service.allow(address, "sleeper", DEPOSIT)
-            await market.until("it has paid", lambda: channels and channels[0].version >= 6, 120)
-            (channel,) = channels
-            sleeps = lambda: [line for line in one.heard if line.startswith("sleep")]
-            await market.until("it sleeps again", lambda: len(sleeps()) >= 5, 60)
-            assert set(sleeps()) == {"sleep 300"} and cuts
-            await close(channel)
-            await channel.settled(60)
-            await market.until("the money is there", lambda: market.chain.contract_balance() == 0)
-            one.power_off()
-            assert all(len(states) == 1 for states in seen.values()), seen
-            paid = channel.balance()
-            assert paid % SLICE == 0 and paid >= 6 * SLICE
-            assert market.chain.balance(market.wallets[1]) == paid
-            assert market.chain.balance(market.wallets[0]) == DEPOSIT - paid
-            guard.cancel()
-            server.close()
-    finally:
-        line.close()
+        await asyncio.to_thread(put, one, "sleeper.py", EXAMPLE.read_text())
+        text = WAKES.format(
+            holder=market.chain.place.eth_holder,
+            owner=market.wallets[0],
+            slice=SLICE,
+            service=market.service.port,
+            station=market.port,
+        )
+        await asyncio.to_thread(put, one, "main.py", text)
+        address = await asyncio.to_thread(first_word, one)
+        await market.service.allow(address, "sleeper", DEPOSIT)
+        await market.until("it has paid", lambda: channels and channels[0].version >= 6, 120)
+        (channel,) = channels
+        sleeps = lambda: [line for line in one.heard if line.startswith("sleep")]
+        await market.until("it sleeps again", lambda: len(sleeps()) >= 5, 60)
+        assert set(sleeps()) == {"sleep 300"} and cuts
+        await close(channel)
+        await channel.settled(60)
+        await market.until("the money is there", lambda: market.chain.contract_balance() == 0)
+        one.power_off()
+        assert all(len(states) == 1 for states in seen.values()), seen
+        paid = channel.balance()
+        assert paid % SLICE == 0 and paid >= 6 * SLICE
+        assert market.chain.balance(market.wallets[1]) == paid
+        assert market.chain.balance(market.wallets[0]) == DEPOSIT - paid
+        guard.cancel()
+        server.close()
 
 
 async def test_a_task_that_hangs(new_board: NewBoard, tmp_path: Path) -> None:
     """It holds the machine: the watchdog resets the board, and the channel goes on."""
-    async with on_a_uart(new_board, tmp_path, 1) as (one, _, market):
+    async with board_and_market(new_board, tmp_path, 1) as (one, _, market):
         hardware = {"watchdog": 5, "buttons": [{"pin": 16, "command": "hang"}]}
         await market.provide(one, {"uart": 1}, hardware=hardware)
         await asyncio.to_thread(put, one, "main.py", HANGING)

@@ -20,6 +20,7 @@ import fcntl
 import hashlib
 import json
 import os
+import select
 import selectors
 import signal
 import struct
@@ -506,7 +507,9 @@ class Virtual:
         assert self._vm is not None
         sleeps, spent = _work(self._vm.pid)
         self._hesitates = self._hesitates or spent + _HESITATE
-        return spent < self._hesitates and not sleeps
+        # What it wrote before it slept may say that it has come to its end.
+        calm = sleeps and not select.select([self._inner], [], [], 0)[0]
+        return spent < self._hesitates and not calm
 
     def _is_at_a_line(self) -> bool:
         """Has the friendly REPL only just begun with a line? A longer one may read for itself."""

@@ -243,7 +243,7 @@ def test_resets(new_board: NewBoard) -> None:
         "    machine.WDT(timeout=300)\n"
         "    while True: pass\n"
         "if cause == machine.WDT_RESET:\n"
-        "    w = machine.WDT(timeout=2000)\n"
+        "    w = machine.WDT(timeout=8000)\n"
         "    for _ in range(30):\n"
         "        w.feed(); time.sleep_ms(5)\n"
         "    machine.deepsleep(100)\n"

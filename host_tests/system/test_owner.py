@@ -136,6 +136,15 @@ async def test_nobody_is_there(home: Callable[[str], None]) -> None:
         Network("192.168.1.7", "0x1234")
 
 
+def test_two_tools_at_once(home: Callable[[str], None]) -> None:
+    """Each gets to know a device of its own: both are known."""
+    one, two = owner.Known(), owner.Known()
+    one.add("0x1", "here:1")
+    two.add("0x2", "there:2")
+    known = owner.Known()
+    assert (known.expected("here:1"), known.expected("there:2")) == ("0x1", "0x2")
+
+
 # -- somebody in between --------------------------------------------------------------------------
 
 

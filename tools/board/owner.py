@@ -7,6 +7,7 @@ when it was provisioned here, or from --device. Whoever else answers at its plac
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -44,31 +45,40 @@ class Known:
 
     def __init__(self) -> None:
         self._path = home() / "devices.json"
+        self._devices = self._read()
+
+    def _read(self) -> dict[str, str | None]:
         try:
             found = json.loads(self._path.read_text())
-            self._devices = {str(one): found[one] for one in found}
+            return {str(one): found[one] for one in found}
         except FileNotFoundError:
-            self._devices = {}
+            return {}
         except (OSError, ValueError, TypeError) as error:
             raise BoardError(f"{self._path}: {error}: correct it, or remove it") from None
 
     def add(self, address: str, place: str | None = None) -> None:
         """This device is the owner's; place: HOST:PORT where it answers."""
-        devices = {
-            one: None if place and there == place else there
-            for one, there in self._devices.items()
-        }
-        devices[address] = place or devices.get(address)
-        if devices == self._devices:
-            return
-        self._devices = devices
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            new = self._path.with_name(f"{self._path.name}.{os.getpid()}")
-            new.write_text(json.dumps(devices, indent=1) + "\n")
-            new.rename(self._path)
+            folder = os.open(self._path.parent, os.O_RDONLY)
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX)  # another tool may have found one meanwhile
+                self._add(address, place)
+            finally:
+                os.close(folder)
         except OSError as error:
             raise BoardError(f"{self._path}: {error}") from None
+
+    def _add(self, address: str, place: str | None) -> None:
+        before = self._read()
+        self._devices = {
+            one: None if place and there == place else there for one, there in before.items()
+        }
+        self._devices[address] = place or before.get(address)
+        if self._devices != before:
+            new = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+            new.write_text(json.dumps(self._devices, indent=1) + "\n")
+            new.rename(self._path)
 
     def expected(self, place: str) -> str | None:
         """The device that answered at this place before."""

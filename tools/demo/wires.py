@@ -45,7 +45,8 @@ class SerialLine:
 
     def inject(self, data: bytes) -> None:
         """Noise on the line, towards the device."""
-        os.write(self._masters[0], data)
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._masters[0], data)
 
     def flush(self) -> None:
         """Forget what waits for the device: its UART lost it with the power."""

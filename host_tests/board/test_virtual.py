@@ -116,13 +116,14 @@ def test_pins_and_meter(new_board: NewBoard) -> None:
         "main.py",
         "import asyncio\n"
         "from machine import Pin\n"
-        "relay, seen = Pin(15, Pin.OUT, value=1), 0\n"
+        "relay, seen = Pin(15, Pin.OUT, value=0), 0\n"
         "def pulse(pin):\n"
         "    global seen\n"
         "    seen += 1\n"
         "    if seen == 30:\n"
         "        relay.off()\n"
         "Pin(14, Pin.IN, Pin.PULL_UP).irq(pulse, Pin.IRQ_FALLING)\n"
+        "relay.on()\n"
         "asyncio.run(asyncio.Event().wait())\n",
     )
     with ChargingCable(one, None, 1000) as cable:

@@ -135,6 +135,15 @@ def test_pins_and_meter(new_board: NewBoard) -> None:
     assert mpremote(one, "exec", "print(seen)") == "30\n"
 
 
+def test_many_pulses(new_board: NewBoard) -> None:
+    """More than the board remembers of what it was told."""
+    one = new_board()
+    put(one, "main.py", BLINK)
+    one.reset()
+    for _ in range(1100):
+        one.pulse(14)
+
+
 def test_flash_is_nor(new_board: NewBoard) -> None:
     """Programming clears bits, erasing sets a sector's; each is counted."""
     one = new_board()

@@ -30,6 +30,7 @@ import termios
 import threading
 import time
 import tty
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -91,7 +92,8 @@ class Virtual:
         self.uarts, self.wifi = uarts or {}, wifi or {}
         self.on_pin = on_pin
         self.pins: dict[str, int] = {}
-        self.heard: list[str] = []  # what the VM told, newest last
+        self.heard: list[str] = []  # the last of what the VM told, newest last
+        self._done: Counter[str] = Counter()  # how often the VM has done what it was told
         self.boots = 0
         directory.mkdir(parents=True, exist_ok=True)
         self.flash, self.registers = directory / "flash.bin", directory / "flash.registers"
@@ -182,11 +184,15 @@ class Virtual:
         self.say(f"pin {pin} {level}")
 
     def pulse(self, pin: int | str, count: int = 1) -> None:
-        """Let a meter pulse: low and high again; returns when the board has seen all of it."""
-        done = f"done pulse {pin} {count}"
-        seen = self.heard.count(done)
-        self.say(f"pulse {pin} {count}")
-        self._until(lambda: self.heard.count(done) > seen or not self.running, "its pulses")
+        """Let a meter pulse: low and high again; returns when the board has seen all of it, or
+        starts anew."""
+        work, boots = f"pulse {pin} {count}", self.boots
+        seen = self._done[work]
+        self.say(work)
+        self._until(
+            lambda: self._done[work] > seen or not self.running or self.boots > boots,
+            "its pulses",
+        )
 
     def say(self, line: str) -> None:
         """A line for the VM's side: pin, pulse, wifi."""
@@ -587,6 +593,8 @@ class Virtual:
                 self.boots += 1
             case ["kbd", char]:
                 self._interrupts = char != "-1"
+            case ["done", *work]:
+                self._done[" ".join(work)] += 1
             case ["repl"]:
                 self._marked = self._idle = True
                 self._settled = False

@@ -75,8 +75,7 @@ soak: setup ## Search for lost money, for SOAK=10 minutes
 	    $(BIN)/python -m pytest -q --timeout 0 host_tests/protocol/test_adversary.py; done
 
 mpy: build/venv/.stamp ## Compile lib/ and firmware/ into build/mpy/ARCH (ARCH=armv6m, xtensawin, rv32imc, ...)
-	@$(PY) -m bundle $(ARCH)
-	@$(MAKE) .modules
+	@exec 9> build/.mpy-$(ARCH).lock; flock 9; $(PY) -m bundle $(ARCH); $(MAKE) .modules
 
 .modules: $(MODULES) $(MPY)/formats
 	@rm -f $(filter-out $(MODULES),$(shell find $(MPY) -name '*.mpy' 2>/dev/null))

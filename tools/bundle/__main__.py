@@ -5,6 +5,7 @@ It needs nothing but Python, 3.10 or newer: a manifest runs it as well (firmware
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import sys
 from pathlib import Path
@@ -22,6 +23,13 @@ def main(arch: str) -> None:
     if arch not in ARCHITECTURES:
         sys.exit(f"bundle: {arch} is none of {', '.join(ARCHITECTURES)}")
     output = ROOT / "build" / "device" / arch
+    output.mkdir(parents=True, exist_ok=True)
+    with output.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two at once: the second finds all of it
+        _make(arch, output)
+
+
+def _make(arch: str, output: Path) -> None:
     stamp, digest = output.with_suffix(".made"), _digest(arch)
     if stamp.is_file():
         made, *names = stamp.read_text().splitlines()

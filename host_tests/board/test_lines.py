@@ -36,7 +36,8 @@ async def test_the_port_of_the_repl(new_board: NewBoard, tmp_path: Path) -> None
     async with board_and_market(new_board, tmp_path, "repl") as (one, _, market):
         await market.service.stop()  # who else reads from the port takes what is meant for us
         stop = {"buttons": [{"pin": 16, "command": "stop"}]}
-        await market.provide(one, {"repl": True}, hardware=stop)
+        line = {"repl": True, "repl_window": 6}  # seconds, for a busy machine
+        await market.provide(one, line, hardware=stop)
         await market.service.start()
         await asyncio.to_thread(one.reset)
         market.guard()

@@ -401,6 +401,7 @@ async def test_what_the_door_costs(home: Callable[[str], None], tmp_path: Path) 
     assert used["update"] <= UPDATE
 
 
+@pytest.mark.timeout(300)  # generous, for a busy machine
 async def test_charging_comes_first(home: Callable[[str], None], tmp_path: Path) -> None:
     """In a heap that is enough for a day of charging and no visit, the owner is turned away."""
     way, port = free_port(), free_port()
@@ -425,6 +426,6 @@ async def test_charging_comes_first(home: Callable[[str], None], tmp_path: Path)
     async with station.by_tls(tmp_path) as (serve, place):
         config = {**station.configuration(place, port), **control(way)}
         device = Device("station", tmp_path / "station", config, str(190 * 1024))
-        failure, _ = await station.spend(device, serve, partial(day, device), 60)
+        failure, _ = await station.spend(device, serve, partial(day, device), 240)
     assert not failure, failure
     assert any("too little memory" in text for text in said), said

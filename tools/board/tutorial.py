@@ -35,7 +35,7 @@ from board.virtual import MODULES, MPY_CROSS, Virtual
 PRICE_PER_KWH = 123_456_789_012_345  # wei; odd, so that an error of one wei shows
 DEPOSIT = 10**15
 WH_PER_SECOND = 200
-_TIMEOUT = 60  # seconds for a command
+_TIMEOUT = 180  # seconds for a command, which has limits of its own
 
 
 @dataclass

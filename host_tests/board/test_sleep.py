@@ -132,7 +132,7 @@ async def test_a_sleeper(new_board: NewBoard, tmp_path: Path) -> None:
 async def test_a_task_that_hangs(new_board: NewBoard, tmp_path: Path) -> None:
     """It holds the machine: the watchdog resets the board, and the channel goes on."""
     async with board_and_market(new_board, tmp_path, 1) as (one, _, market):
-        hardware = {"watchdog": 5, "buttons": [{"pin": 16, "command": "hang"}]}
+        hardware = {"watchdog": 8, "buttons": [{"pin": 16, "command": "hang"}]}
         await market.provide(one, {"uart": 1}, hardware=hardware)
         await asyncio.to_thread(put, one, "main.py", HANGING)
         await asyncio.to_thread(one.reset)

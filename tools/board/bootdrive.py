@@ -22,7 +22,9 @@ class BootDrive:
         self._board, self._place, self._flash = board, place, flash
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
-        (place / "INFO_UF2.TXT").write_text(_INFO[board.chip])
+        info = place / "info"
+        info.write_text(_INFO[board.chip])
+        info.rename(place / "INFO_UF2.TXT")  # a drive is there at once
 
     def look(self) -> bool:
         """Take a file that is whole and for this chip: True, and the drive is gone."""

@@ -377,12 +377,15 @@ def test_command_and_rotation(chain, tmp_path):
     assert CliRunner().invoke(cli.app, arguments).exit_code == 1  # none is prepared
 
 
-# A TLS link, and then as many connections as a station may have, all of them waited for.
+# A TLS link, and then as many connections as a station may have, all of them waited for, and two
+# more TLS links among them.
 CROWD = """
 import asyncio, sys
 from perun.link import tcp
 
 tls, plain, pin = sys.argv[-3:]
+
+tasks = []
 
 async def wait(link):
     try:
@@ -390,16 +393,21 @@ async def wait(link):
     except OSError:
         pass
 
-async def main():
+async def securely():
     link = await tcp.connect("127.0.0.1", int(tls), 1024, (bytes.fromhex(pin),))
     await link.send(b"hello")
-    tasks = [asyncio.create_task(wait(link))]
+    tasks.append(asyncio.create_task(wait(link)))
+
+async def main():
+    await securely()
     blocks = []
     for number in range(9):
         other = await tcp.connect("127.0.0.1", int(plain))
         tasks.append(asyncio.create_task(wait(other)))
         blocks.append(bytearray(64))  # lies where the table would have grown
         await asyncio.sleep(0.02)
+        if number % 4 == 3:
+            await securely()
     await asyncio.sleep(0.2)
     for task in tasks:
         task.cancel()

@@ -57,17 +57,24 @@ async def open_tls(host, port, pins):
 
 
 def _make_room():
-    """Have the unix port's poll() grow now. When its table of descriptors moves later, it takes
-    the pointer of a TLS stream, which has none, along, and dies of it."""
+    """Give asyncio a poll() whose table of descriptors has grown. When the unix port's moves, it
+    takes the pointer of a TLS stream, which has none, along, and dies of it. It is a new one, for
+    such streams may wait at the old one."""
     import io
+    import select
 
     class Anybody(io.IOBase):
         def ioctl(self, request, _argument):
             return 1 if request == 10 else 0  # MP_STREAM_GET_FILENO
 
-    poller = asyncio.core._io_queue.poller
-    crowd = [Anybody() for _ in range(12)]
+    queue = asyncio.core._io_queue
+    poller = select.poll()
+    crowd = [Anybody() for _ in range(12 + len(queue.map))]
     for one in crowd:
-        poller.register(one, 1)
+        poller.register(one, select.POLLIN)
     for one in crowd:
         poller.unregister(one)
+    for reader, writer, stream in queue.map.values():
+        events = select.POLLIN if reader else 0
+        poller.register(stream, events | select.POLLOUT if writer else events)
+    queue.poller = poller

@@ -6,22 +6,23 @@ Loaded for each command, and forgotten after it.
 import asyncio
 import sys
 
-from perun.channel import ACTING, FINAL
+from perun.channel import ACTING, FINAL, FUNDING
 
 
-def _open_channels(device):
-    return [c for c in device.client.channels.values() if ACTING <= c.phase < FINAL]
+def _channels(device, phase):
+    """From this phase on, and not final."""
+    return [c for c in device.client.channels.values() if phase <= c.phase < FINAL]
 
 
 async def close(device):
     """Settle the open channels together with their peers."""
-    for channel in _open_channels(device):
+    for channel in _channels(device, ACTING):
         await channel.close()
 
 
 async def dispute(device):
-    """Settle the open channels without their peers."""
-    for channel in _open_channels(device):
+    """Settle the channels without their peers, also those that wait for their deposits."""
+    for channel in _channels(device, FUNDING):
         await channel.dispute()
 
 

@@ -44,6 +44,12 @@ _SERVICE = {
     "serial": (None, "section", _SERIAL),
     "address": (None, "address"),
 }
+_WITNESS = {
+    "tcp": (..., "section", _SECURE_TCP),
+    "address": (None, "address"),
+    # Seconds that a channel waits for its word until the service is to settle it. 0: for ever.
+    "patience": (600, "number", 0, 86400, "seconds"),
+}
 _PEER = {
     "listen": (None, "section", _TCP),
     "dial": (None, "section", _SECURE_TCP),
@@ -63,6 +69,7 @@ _FILE = {
     "chain": (..., "section", _CHAIN),
     "receiver": (..., "address"),
     "service": (..., "section", _SERVICE),
+    "witness": (None, "section", _WITNESS),
     "peer": (..., "section", _PEER),
     "app": (..., "part"),
     "control": (None, "section", _CONTROL),
@@ -112,17 +119,31 @@ def check(document):
     line = config["service"]["serial"]
     if line and (line["path"] is not None) + (line["uart"] is not None) + line["repl"] != 1:
         raise ConfigError('service.serial: exactly one of "path", "uart" and "repl" is needed')
-    tcp = config["service"]["tcp"]
-    if tcp and not tcp["certificate"] and not _is_loopback(tcp["host"]):
-        raise ConfigError(
-            "service.tcp.certificate: missing: over a network the service is spoken to by TLS; "
-            'put here the fingerprint that its "adoption certificate" shows'
-        )
+    for name in ("service", "witness"):
+        tcp = config[name] and config[name]["tcp"]
+        if tcp and not tcp["certificate"] and not _is_loopback(tcp["host"]):
+            raise ConfigError(
+                name
+                + ".tcp.certificate: missing: over a network the service is spoken to by TLS; "
+                'put here the fingerprint that its "adoption certificate" shows'
+            )
+    if config["witness"] and _is_same(config["service"], config["witness"]):
+        raise ConfigError("witness: is the service itself: it must be another one")
     _check_protocol(config["peer"], chain)
     control, peers = config["control"], config["peer"]["listen"]
     if control and peers and control["listen"]["port"] == peers["port"]:
         raise ConfigError("control.listen.port: is the one for peers")
     return config
+
+
+def _is_same(service, witness):
+    """Whether both are one service, as far as this file tells."""
+    one, other = service["tcp"], witness["tcp"]
+    if one and (one["host"], one["port"]) == (other["host"], other["port"]):
+        return True
+    if one and any(pin in other["certificate"] for pin in one["certificate"]):
+        return True
+    return service["address"] and service["address"] == witness["address"]
 
 
 def _check_protocol(peer, chain):

@@ -108,6 +108,13 @@ def board_jobs(device, config):
         from wifi import Wifi
 
         jobs += (("wifi", Wifi(config["wifi"], device.console).run),)
+    if config["witness"]:
+        from links import service_dialer
+        from perun.client.witness import Witness
+
+        there, client = config["witness"], device.client
+        patience = there["patience"] or None
+        client.witness = Witness(client, service_dialer(there), there["address"], patience)
     if config["control"]:
         from control import door
 

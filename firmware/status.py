@@ -26,7 +26,8 @@ async def status(device):
 
 
 def _describe(channel):
-    return {
+    witness = channel.client.witness
+    shown = {
         "id": channel.id,
         "phase": channel.phase,
         "version": channel.version,
@@ -35,3 +36,6 @@ def _describe(channel):
         "balances": channel.state.allocation.balances,
         "peer": channel.peer.connected,
     }
+    if witness:
+        shown["witness"] = witness.reasons.get(channel.id)  # why the channel waits for it
+    return shown

@@ -64,6 +64,15 @@ class Market:
         self.leave()
         await self._stack.aclose()
 
+    async def witness(self, directory: Path) -> Service:
+        """A second service on the chain, which serves whom the test lets in."""
+        line = SerialLine()
+        self._stack.callback(line.close)
+        other = Service(directory, self.chain.node.url, self.chain.place, line.service)
+        self._stack.push_async_callback(other.stop)
+        await other.start()
+        return other
+
     async def provide(self, one: Virtual, line: dict[str, Any], **more: Any) -> None:
         """Make a board with frozen software a station whose line to the service is this one."""
         settings = provision.configuration(

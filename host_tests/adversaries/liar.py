@@ -14,6 +14,7 @@ import contextlib
 import os
 from typing import Any
 
+from eth_utils import to_checksum_address
 from perun.chain.account import Account
 from perun.chain.ethereum import Ethereum
 from perun.link import Link, LinkError, tcp
@@ -23,6 +24,7 @@ from perun.wire import WireError
 from perun.wire import messages as m
 from perun.wire import service_messages as sm
 from perun.wire.compact import Compact, Contexts
+from perun.wire.witness_messages import WitnessRequest
 
 CHAIN = Ethereum()
 
@@ -39,8 +41,9 @@ LIES = (
 
 
 class Liar:
-    """lie: one of LIES, or "" for none; funds: whether it says that channels are funded (it never
-    deposits); held: what devices have handed over; requests: what they have asked."""
+    """lie: one of LIES, or "" for none; funds: whether it says that channels are funded, as a
+    service or as a witness (it never deposits); held: what devices have handed over; requests:
+    what they have asked."""
 
     def __init__(self, holder: bytes, chain_id: int = 1337) -> None:
         self.account = Account(os.urandom(32))
@@ -62,6 +65,12 @@ class Liar:
         """Listen."""
         self._server = await tcp.serve("127.0.0.1", port, self._serve)
         self.port = self._server.sockets[0].getsockname()[1]
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """What a device's configuration says of it."""
+        there = {"host": "127.0.0.1", "port": self.port}
+        return {"tcp": there, "address": to_checksum_address(self.account.address)}
 
     async def stop(self) -> None:
         """Nobody is there any more."""
@@ -118,6 +127,10 @@ class Liar:
         if isinstance(message, sm.FundRequest):
             told = [sm.ChainEvent(message.state.id, sm.EVENT_FUNDED, 0, 0)] if self.funds else []
             return [sm.Ack(message.request), *told]
+        if isinstance(message, WitnessRequest):
+            stage = sm.STAGE_FUNDED if self.funds else sm.STAGE_FUNDING
+            ident = CHAIN.channel_id(message.params)
+            return [sm.Status(message.request, ident, 0, bytes(32), stage, -1, 0, (0,), -1)]
         if isinstance(message, sm.DisputeRequest):
             return [sm.Ack(message.request)]
         held = self.held.get(message.channel_id)

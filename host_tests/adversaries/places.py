@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,16 @@ CAR_DEPOSIT = 10**10
 DURATION = 600
 CHAIN_ID = 1337
 
+Sections = Callable[[dict[str, Any]], dict[str, Any]]
+
 
 class Station:
-    """A charging station as a process of its own, with a service of the caller's choice."""
+    """A charging station as a process of its own, with a service of the caller's choice. more:
+    further sections of its configuration."""
 
-    def __init__(self, directory: Path, holder: str, wallet: str, service: dict[str, Any]) -> None:
+    def __init__(
+        self, directory: Path, holder: str, wallet: str, service: dict[str, Any], **more: Any
+    ) -> None:
         self.port = free_port()
         self.holder = holder
         self.wallet = wallet
@@ -59,6 +65,7 @@ class Station:
                 },
             },
             "console": "json",
+            **more,
         }
         # One station for all cheaters: it keeps more evidence than the demonstration's.
         self.device = Device("station", directory, config, "240k")
@@ -105,10 +112,12 @@ class Station:
 
 
 class Town:
-    """A chain, an honest service and a station."""
+    """A chain, an honest service and a station. sections: makes what the station's configuration
+    says of its service, and perhaps of its witness, of the honest service."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, sections: Sections | None = None) -> None:
         self._directory = directory
+        self._sections = sections or (lambda honest: {"service": honest})
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Town:
@@ -125,10 +134,16 @@ class Town:
             self._directory / "station",
             place.eth_holder,
             EthAccount.create().address,
-            {
-                "tcp": {"host": "127.0.0.1", "port": self.service.port},
-                "address": self.service.identity,
-            },
+            **self._sections(
+                {
+                    "tcp": {
+                        "host": "127.0.0.1",
+                        "port": self.service.tls_port,
+                        "certificate": self.service.pin,
+                    },
+                    "address": self.service.identity,
+                }
+            ),
         )
         device = self.station.device
         self._stack.push_async_callback(device.stop)

@@ -36,11 +36,8 @@ class Scenery:
 
     async def start(self) -> None:
         await self.liar.start()
-        identity = to_checksum_address(self.liar.account.address)
-        place = {"host": "127.0.0.1", "port": self.liar.port}
-        service = {"tcp": place, "address": identity}
         holder = to_checksum_address(HOLDER)
-        self.station = Station(self.directory, holder, WALLET, service)
+        self.station = Station(self.directory, holder, WALLET, self.liar.place)
         await self.station.device.start()
         await self.station.event("listening")
         self.car = Cheater(self.station.port, b"", HOLDER)

@@ -132,10 +132,12 @@ async def test_a_uart(new_board: NewBoard, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["repl", "uart"])
 async def test_provision(new_board: NewBoard, tmp_path: Path, kind: str) -> None:
-    """`board provision --service-serial`, from a board with our firmware to one that is paid."""
+    """`board provision --service-serial`, from a board with our firmware to one that is paid; once
+    with a witness."""
     at = "repl" if kind == "repl" else board("RPI_PICO_W").uart
     async with board_and_market(new_board, tmp_path, at) as (one, _, market):
         await market.service.stop()  # the tool has the port now
+        witness = await market.witness(tmp_path / "witness") if kind == "uart" else None
         words = {
             "--port": one.port,
             "--app": "ev_station",
@@ -146,6 +148,12 @@ async def test_provision(new_board: NewBoard, tmp_path: Path, kind: str) -> None
             "--listen": f"127.0.0.1:{market.port}",
             "--price": "1000",
         }
+        if witness:
+            words |= {
+                "--witness": f"127.0.0.1:{witness.tls_port}",
+                "--witness-certificate": witness.pin,
+                "--witness-address": witness.identity,
+            }
         done = await asyncio.to_thread(
             run, "provision", "--json", *(word for pair in words.items() for word in pair)
         )
@@ -154,7 +162,10 @@ async def test_provision(new_board: NewBoard, tmp_path: Path, kind: str) -> None
         assert result["self_test"]["event"] == ("repl" if kind == "repl" else "ready")
         await market.service.start()
         await market.service.allow(result["address"], "station", 0)
+        if witness:
+            await witness.allow(result["address"], "station", 0)
         market.guard()
         channel = await market.open()
         await channel.pay(1_000_001)
+        assert not witness or "session begins" in witness.said()
         await market.settle(channel, 1_000_001)

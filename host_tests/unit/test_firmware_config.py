@@ -111,6 +111,42 @@ def test_wrong_kind():
         refused(("service",), value, "service: expected an object")
 
 
+PIN = "5f" * 32
+WITNESS = {"tcp": {"host": "192.168.1.9", "port": 1339, "certificate": PIN}, "address": HOLDER}
+
+
+def test_a_witness():
+    assert config.check(document())["witness"] is None
+    result = config.check(changed(("witness",), WITNESS))["witness"]
+    assert result["tcp"]["certificate"] == (b"\x5f" * 32,)
+    assert (len(result["address"]), result["patience"]) == (20, 600)
+    forever = dict(WITNESS, patience=0)
+    assert config.check(changed(("witness",), forever))["witness"]["patience"] == 0
+
+
+def test_a_wrong_witness():
+    def wrong(words, **changes):
+        refused(("witness",), dict(WITNESS, **changes), *words)
+
+    refused(("witness",), {"address": HOLDER}, "witness.tcp: missing")
+    wrong(("witness.serial: unknown",), serial={"uart": 1})
+    wrong(("witness.patience: expected seconds",), patience=-1)
+    wrong(("witness.tcp.certificate: missing", "TLS"), tcp={"host": "192.168.1.9", "port": 1339})
+
+
+def test_the_service_is_no_witness():
+    def same(**service):
+        tcp = {"host": "192.168.1.2", "port": 1339, "certificate": "6a" * 32}
+        tcp.update(service.pop("tcp", {}))
+        made = changed(("service",), dict(service, tcp=tcp))
+        made["witness"] = WITNESS
+        assert "witness: is the service" in str(raises(config.ConfigError, config.check, made))
+
+    same(address=HOLDER)
+    same(tcp={"host": "192.168.1.9", "port": 1339})
+    same(tcp={"certificate": ["6a" * 32, PIN]})
+
+
 def test_wrong_address():
     for value in (
         None,

@@ -266,6 +266,18 @@ def _place(text: str, what: str) -> dict[str, Any]:
     return {"host": host, "port": int(number)}
 
 
+def _service(option: str, place: str, certificate: str, address: str) -> dict[str, Any]:
+    """What a config.json says of the service that these options name."""
+    found: dict[str, Any] = {}
+    if place:
+        found["tcp"] = _place(place, f"--{option}")
+        if certificate:
+            found["tcp"]["certificate"] = certificate
+    if address:
+        found["address"] = address
+    return found
+
+
 def provision(
     port: Port = None,
     config: Annotated[
@@ -285,6 +297,11 @@ def provision(
     baud: Annotated[int | None, typer.Option(help="Of that line; 115200 without it.")] = None,
     service_address: Annotated[str, typer.Option(help="Its key, pinned.")] = "",
     certificate: Annotated[str, typer.Option(help="Of its TLS, as it shows it.")] = "",
+    witness: Annotated[
+        str, typer.Option(help="HOST:PORT of a second service, which must see deposits as well.")
+    ] = "",
+    witness_address: Annotated[str, typer.Option(help="Its key, pinned.")] = "",
+    witness_certificate: Annotated[str, typer.Option(help="Of its TLS.")] = "",
     listen: Annotated[str, typer.Option(help="HOST:PORT for peers.")] = "",
     dial: Annotated[str, typer.Option(help="HOST:PORT of the peer.")] = "",
     price: Annotated[int, typer.Option(help="For a kWh, in the smallest unit.")] = 0,
@@ -312,14 +329,10 @@ def provision(
         if config:
             settings = _read(config)
         else:
-            link = {"tcp": _place(service, "--service")} if service else {}
-            if service and certificate:
-                link["tcp"]["certificate"] = certificate
+            link = _service("service", service, certificate, service_address)
             if service_serial:
                 line = provisioning.serial_line(service_serial, repl.identify().board, baud)
                 link["serial"] = line
-            if service_address:
-                link["address"] = service_address  # type: ignore[assignment]
             settings = provisioning.configuration(
                 repl.identify().board,
                 chain_id=chain,
@@ -335,6 +348,7 @@ def provision(
                 deposit=deposit,
                 station_deposit=station_deposit,
                 wifi=dict([wifi.split(":", 1)]) if wifi else None,
+                witness=_service("witness", witness, witness_certificate, witness_address),
             )
         if control:
             settings["control"] = _owned(control) | ({"update": True} if updates else {})
@@ -355,6 +369,8 @@ def provision(
     if not as_json:
         out.say(f"address  {key.address}\n{provisioning.qr(key.address, number)}")
         out.say("the service's operator lets it in: adoption devices add ADDRESS")
+        if "witness" in settings:
+            out.say("so does the operator of its witness")
     event = _show_start(out, place)
     out.result(
         {"address": key.address, "sources": key.sources, "pin": key.locked, "self_test": event},

@@ -98,6 +98,7 @@ def configuration(
     wifi: dict[str, str] | None = None,
     charger: dict[str, Any] | None = None,
     more: dict[str, Any] | None = None,
+    witness: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """A config.json; the pins are the board's unless `charger` says something else."""
     if charger is None:
@@ -124,6 +125,8 @@ def configuration(
     }
     if wifi:
         result["wifi"] = wifi
+    if witness:
+        result["witness"] = witness
     return result
 
 

@@ -120,6 +120,10 @@ class Service:
         finally:
             await store.close()
 
+    def said(self) -> str:
+        """Its log."""
+        return self._log.read_text()
+
     def holds(self) -> dict[str, Any]:
         """What it has stored."""
         return status.read(self.directory / "adoption.sqlite")

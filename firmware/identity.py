@@ -10,7 +10,7 @@ import time
 
 from perun.chain.account import Account
 from perun.compat import const
-from perun.crypto.keccak import Keccak256
+from perun.crypto.keccak import keccak256
 
 _KEY = b"k"
 _CHANNELS = (b"c", b"s")  # how the keys of channels begin in the store
@@ -111,18 +111,17 @@ def _vault(record):
 def new_secret(urandom=os.urandom, extra=b""):
     """32 secret bytes from all that this device has to offer, and the names of what that was.
 
-    Each source goes into one Keccak sponge, so the result is at least as good as the best of
+    Each source goes into one hash, so the result is at least as good as the best of
     them. Raises IdentityError when the system's generator obviously does not work.
     """
     while True:
-        pool = Keccak256()
+        pool = []
         names = []
         for name, data in _sources(urandom, extra):
             if data:
                 names.append(name)
-                pool.update(b"%s:%d:" % (name.encode(), len(data)))
-                pool.update(data)
-        secret = pool.digest()
+                pool += [b"%s:%d:" % (name.encode(), len(data)), data]
+        secret = keccak256(b"".join(pool))
         try:
             Account(secret)
             return secret, names

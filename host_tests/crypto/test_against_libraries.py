@@ -52,17 +52,6 @@ def test_hashes_of_every_length(length: int) -> None:
     assert keccak.sha3_256(data) == hashlib.sha3_256(data).digest()
 
 
-@given(st.lists(st.binary(max_size=300), max_size=8))
-def test_hashes_in_pieces(pieces: list[bytes]) -> None:
-    sponge, sha3 = keccak.Keccak256(), keccak.SHA3_256()
-    for piece in pieces:
-        sponge.update(piece)
-        sha3.update(piece)
-    data = b"".join(pieces)
-    assert sponge.digest() == keccak256(data)
-    assert sha3.digest() == hashlib.sha3_256(data).digest()
-
-
 @settings(max_examples=200)
 @given(SECRETS.map(octets))
 def test_public_keys(secret: bytes) -> None:

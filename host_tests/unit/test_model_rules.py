@@ -1,11 +1,10 @@
 from channels import ASSET, TOKEN, replace
 from perun.model import Allocation, Asset, Params, State, SubAlloc, ether, transfer
+from perun.model.opening import check_funding_agreement, check_params
 from perun.model.rules import (
     RuleError,
     check_allocation,
     check_asset,
-    check_funding_agreement,
-    check_params,
     check_state,
     check_transition,
     totals,

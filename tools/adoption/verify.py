@@ -10,12 +10,8 @@ from collections.abc import Sequence
 
 from coincurve import PublicKey
 from perun.model import Asset, Params, State
-from perun.model.rules import (
-    RuleError,
-    check_funding_agreement,
-    check_params,
-    check_state,
-)
+from perun.model.opening import check_funding_agreement, check_params
+from perun.model.rules import RuleError, check_state
 from perun.wire import service_messages as sm
 
 from adoption import encoding

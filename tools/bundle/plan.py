@@ -7,12 +7,10 @@ BUNDLES = {
     "perun.client": (
         "perun.model",
         "perun.model.rules",
-        "perun.chain.abi",
         "perun.chain.account",
         "perun.chain.address",
         "perun.chain.ethereum",
         "perun.chain.form",
-        "perun.chain.nonce",
         "perun.wire",
         "perun.wire.kinds",
         "perun.wire.messages",
@@ -39,6 +37,13 @@ BUNDLES = {
         "perun.crypto._secp256k1_machine",
         "perun.crypto.secp256k1",
     ),
+    # Once per channel
+    "perun.channel.opening": (
+        "perun.chain.nonce",
+        "perun.model.opening",
+        "perun.channel.opening",
+    ),
+    "perun.chain.encodings": ("perun.chain.abi", "perun.chain.encodings"),
     # The owner's visit
     "owner_visit": ("perun.link.owner", "owner_visit"),
     "links": ("charger", "console", "links", "tariff"),

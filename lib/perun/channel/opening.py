@@ -8,12 +8,8 @@ stay within the owner's limits.
 from perun.chain.nonce import combine
 from perun.channel import ProtocolError
 from perun.model import Params, State
-from perun.model.rules import (
-    RuleError,
-    check_allocation,
-    check_funding_agreement,
-    check_params,
-)
+from perun.model.opening import check_funding_agreement, check_params
+from perun.model.rules import RuleError, check_allocation
 from perun.wire.messages import LedgerChannelProposal, LedgerChannelProposalAcc
 
 

@@ -146,7 +146,7 @@ class Guardian:
                     self._progress.set()
                 self._wake.clear()
                 await self._wake.wait()
-        except (OSError, ServiceError, ClientError, ProtocolError) as error:
+        except (OSError, ServiceError, ClientError, ProtocolError, MemoryError) as error:
             self.client.on_error("service: " + str(error))
         finally:
             session.close()  # whatever it was: the next session starts afresh
@@ -180,11 +180,11 @@ class Guardian:
         authorize = handle in self._authorize
         if authorize:
             self._authorize.remove(handle)
-        auths = self._authorizations(machine, transaction.state) if authorize else ()
-        state_hash = self.client.chain.state_hash(transaction.state)
         params = None if handle.id in self.known else machine.params
         self._busy = handle
         try:
+            auths = self._authorizations(machine, transaction.state) if authorize else ()
+            state_hash = self.client.chain.state_hash(transaction.state)
             receipt = await session.watch(machine.index, params, transaction, state_hash, auths)
             # What goes with an authorization is rare enough to be worth a write.
             handle.is_watched(transaction.state, receipt, authorize)
@@ -198,7 +198,7 @@ class Guardian:
                 await asyncio.sleep(_FIRST_PAUSE)
             else:
                 self.client.tell(handle, "watch refused", error.text)
-        except LinkError:
+        except Exception:  # the link, or a lack of memory
             self.watch(handle, authorize)
             raise
         finally:

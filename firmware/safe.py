@@ -23,16 +23,18 @@ from perun.link import LinkError
 from perun.link.handshake import handshake
 from perun.wire.compact import Compact, Contexts
 from perun.wire.messages import ROLE_DEVICE
-from perun.wire.service_messages import (
+from perun.wire.inquiry_messages import (
     STAGE_CONCLUDED,
-    Ack,
     DisputeRequest,
-    Error,
     HeldState,
-    ServiceInfo,
     StateRequest,
     Status,
     StatusRequest,
+)
+from perun.wire.service_messages import (
+    Ack,
+    Error,
+    ServiceInfo,
 )
 
 _PATIENCE = const(10)  # seconds for an answer of the service

@@ -20,6 +20,7 @@ from perun.chain.ethereum import Ethereum
 from perun.link import Link, LinkError, tcp
 from perun.link.handshake import handshake
 from perun.model import State, ether, with_balances
+from perun.wire import inquiry_messages as im
 from perun.wire import WireError
 from perun.wire import messages as m
 from perun.wire import service_messages as sm
@@ -128,16 +129,16 @@ class Liar:
             told = [sm.ChainEvent(message.state.id, sm.EVENT_FUNDED, 0, 0)] if self.funds else []
             return [sm.Ack(message.request), *told]
         if isinstance(message, WitnessRequest):
-            stage = sm.STAGE_FUNDED if self.funds else sm.STAGE_FUNDING
+            stage = im.STAGE_FUNDED if self.funds else im.STAGE_FUNDING
             ident = CHAIN.channel_id(message.params)
-            return [sm.Status(message.request, ident, 0, bytes(32), stage, -1, 0, (0,), -1)]
-        if isinstance(message, sm.DisputeRequest):
+            return [im.Status(message.request, ident, 0, bytes(32), stage, -1, 0, (0,), -1)]
+        if isinstance(message, im.DisputeRequest):
             return [sm.Ack(message.request)]
         held = self.held.get(message.channel_id)
         if held is None or self.lie == "forgets":
             return [sm.Error(message.request, sm.ERROR_UNKNOWN_CHANNEL, "never heard of it")]
-        if isinstance(message, sm.StateRequest):
-            return [sm.HeldState(message.request, self._state(held.state), held.sigs)]
+        if isinstance(message, im.StateRequest):
+            return [im.HeldState(message.request, self._state(held.state), held.sigs)]
         return [self._status(message.request, held.state)]
 
     def _state(self, state: State) -> State:
@@ -146,11 +147,11 @@ class Liar:
         ((mine, its),) = state.allocation.balances
         return with_balances(state, ((mine + its, 0),), False, state.version + 7)
 
-    def _status(self, request: int, state: State) -> sm.Status:
+    def _status(self, request: int, state: State) -> im.Status:
         state = self._state(state)
-        stage = sm.STAGE_WITHDRAWN if self.lie == "withdrawn" else sm.STAGE_FUNDED
+        stage = im.STAGE_WITHDRAWN if self.lie == "withdrawn" else im.STAGE_FUNDED
         hashed = CHAIN.state_hash(state)
-        return sm.Status(request, state.id, state.version, hashed, stage, -1, 0, (0,), -1)
+        return im.Status(request, state.id, state.version, hashed, stage, -1, 0, (0,), -1)
 
     def _receipt(self, message: sm.WatchRequest) -> sm.Receipt:
         state = message.state

@@ -27,8 +27,8 @@ from perun.link import Link, LinkError
 from perun.link.io_cpython import Stream
 from perun.model import Allocation, State, ether, transfer
 from perun.wire.frame import TcpDecoder, tcp_frame
+from perun.wire.control_messages import AuthResponse
 from perun.wire.messages import (
-    AuthResponse,
     ChannelProposalRej,
     LedgerChannelProposal,
     LedgerChannelProposalAcc,

@@ -12,7 +12,8 @@ from goperun.node import NodeError
 from perun.client.handle import TimedOut
 from perun.link import Link
 from perun.wire.frame import TcpDecoder, tcp_frame
-from perun.wire.messages import AuthResponse, ChannelUpdate
+from perun.wire.control_messages import AuthResponse
+from perun.wire.messages import ChannelUpdate
 from scripted import Scripted, eventually
 from service.kit import until
 

@@ -20,7 +20,7 @@ ROMFS = 132 * 1024  # of the same with its modules in a ROMFS, which does not co
 CHANNEL = 16 * 1024  # for each further channel, its car and its link
 GROWTH = 4096  # bytes more in use after many payments: what may be under way when it is asked
 FLASH = 90 * 1024  # .mpy files of the engine that it loads, on any architecture
-RAM = 97 * 1024  # heap of the x64 VM with these, asyncio included
+RAM = 95 * 1024  # heap of the x64 VM with these, asyncio included
 BOOT = 3  # seconds
 PAYMENTS = int(os.environ.get("GROWTH_PAYMENTS", "150"))
 

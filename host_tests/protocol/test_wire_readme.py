@@ -6,7 +6,8 @@ import wire_samples
 from perun.wire import (
     compact,
     compact_bridge,
-    compact_service,
+    compact_control,
+    compact_inquiry,
     compact_subchannel,
     kinds,
     witness_messages,
@@ -25,7 +26,14 @@ def rows(title):
         yield [cell.strip() for cell in line.strip("|").split("|")]
 
 
-TABLES = (compact, compact_service, compact_subchannel, compact_bridge, witness_messages)
+TABLES = (
+    compact,
+    compact_control,
+    compact_inquiry,
+    compact_subchannel,
+    compact_bridge,
+    witness_messages,
+)
 
 
 def test_messages():

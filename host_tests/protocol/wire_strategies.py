@@ -3,6 +3,8 @@
 from hypothesis import strategies as st
 
 from perun.model import Allocation, Asset, Params, State, SubAlloc, Transaction
+from perun.wire import control_messages as c
+from perun.wire import inquiry_messages as q
 from perun.wire import messages as m
 from perun.wire import service_messages as s
 from perun.wire import subchannel_messages as v
@@ -111,10 +113,10 @@ def perun_messages(asset=ETHER | FOREIGN, aux=AUX, known=False):
     signed = st.builds(v.SignedState, PARAMS, plain, SIGS)
     transaction = st.builds(Transaction, state, SOME_SIGS)
     return st.one_of(
-        st.builds(m.Ping, TIME),
-        st.builds(m.Pong, TIME),
-        st.builds(m.Shutdown, TEXT),
-        st.builds(m.AuthResponse, st.binary(max_size=300)),
+        st.builds(c.Ping, TIME),
+        st.builds(c.Pong, TIME),
+        st.builds(c.Shutdown, TEXT),
+        st.builds(c.AuthResponse, st.binary(max_size=300)),
         st.builds(lambda b, *more: m.LedgerChannelProposal(*b, *more), base, ADDRESS, peers),
         st.builds(m.LedgerChannelProposalAcc, ID, ID, ADDRESS),
         st.builds(m.ChannelProposalRej, ID, TEXT),
@@ -155,12 +157,12 @@ def own_messages():
         st.builds(s.FundRequest, U32, U8, PARAMS, states(asset), SIGS, rows(2)),
         st.builds(s.WatchRequest, U32, U8, PARAMS, states(asset), SIGS, auths),
         st.builds(s.WatchRequest, U32, U8, st.none(), known, SIGS, auths),
-        st.builds(s.DisputeRequest, U32, CHANNEL),
-        st.builds(s.StatusRequest, U32, CHANNEL | st.just(b"")),
+        st.builds(q.DisputeRequest, U32, CHANNEL),
+        st.builds(q.StatusRequest, U32, CHANNEL | st.just(b"")),
         st.builds(s.Ack, U32),
         st.builds(s.Receipt, U32, CHANNEL, U64, ID, SIG),
-        st.builds(s.Status, U32, CHANNEL, U64, ID, U8, version, U64, amounts, version),
+        st.builds(q.Status, U32, CHANNEL, U64, ID, U8, version, U64, amounts, version),
         st.builds(s.Error, U32, U8, TEXT),
-        st.builds(s.StateRequest, U32, ID),
-        st.builds(s.HeldState, U32, states(asset), SIGS),
+        st.builds(q.StateRequest, U32, ID),
+        st.builds(q.HeldState, U32, states(asset), SIGS),
     )

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from perun.chain.account import Account
 from perun.chain.ethereum import Ethereum
 from perun.model import transfer
+from perun.wire import control_messages as c
 from perun.wire import messages as m
 from perun.wire.frame import TcpDecoder, tcp_frame
 from perun.wire.protobuf import Protobuf
@@ -79,9 +80,9 @@ class Node:
         except (Hung, ValueError, OSError):
             writer.close()
             return
-        assert isinstance(first, m.AuthResponse)
+        assert isinstance(first, c.AuthResponse)
         link.their_proof = first.signature
-        await link.send(m.AuthResponse(self.proof))
+        await link.send(c.AuthResponse(self.proof))
         await self.links.put(link)
 
     async def dial(self, port: int, device: bytes, proof: bytes | None = None) -> NodeLink:
@@ -91,9 +92,9 @@ class Node:
         context.verify_mode = ssl.CERT_NONE
         reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
         link = NodeLink(self, reader, writer, device)
-        await link.send(m.AuthResponse(self.proof if proof is None else proof))
+        await link.send(c.AuthResponse(self.proof if proof is None else proof))
         answer = await link.recv()
-        assert isinstance(answer, m.AuthResponse)
+        assert isinstance(answer, c.AuthResponse)
         link.their_proof = answer.signature
         return link
 

@@ -22,6 +22,7 @@ from adoption.config import Config
 from chainkit import Chain
 from contracts.anvil import account
 from perun.model import Allocation, Params, State, ether
+from perun.wire import inquiry_messages as im
 from perun.wire import messages
 from perun.wire import service_messages as sm
 from perun.wire.compact import Compact, Contexts
@@ -221,7 +222,7 @@ class Device:
         return await self.ask(WitnessRequest, *{**fields, **changes}.values())
 
     async def status(self, deal: Deal) -> Any:
-        return await self.ask(sm.StatusRequest, deal.id)
+        return await self.ask(im.StatusRequest, deal.id)
 
     async def until_stage(self, deal: Deal, stage: int, timeout: float = 60) -> Any:
         """The Status once the channel is in this stage."""

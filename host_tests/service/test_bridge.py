@@ -15,6 +15,8 @@ from adoption.bridge import addresses
 from perun.channel import FINAL
 from perun.client.handle import TimedOut
 from perun.model import Allocation, with_balances
+from perun.wire import control_messages as c
+from perun.wire import inquiry_messages as im
 from perun.wire import bridge_messages as bm
 from perun.wire import messages as m
 from perun.wire import service_messages as sm
@@ -383,7 +385,7 @@ async def test_bad_envelopes_leave_the_channel_unharmed(chain, car, node, begin)
     await link.send(m.ChannelUpdate(update._replace(id=b"\1" * 32), 1, link.sign(update)))
     await link.send(m.ChannelUpdateAcc(handle.id, 1, link.sign(update)))
     await link.send(m.LedgerChannelProposalAcc(b"\1" * 32, b"\2" * 32, b"\3" * 20))
-    await link.send(m.Ping(1))
+    await link.send(c.Ping(1))
     assert handle.machine.current == before
     assert (await link.pay(handle.state, 1, 5)).version == 1
     assert sum("dropped" in text for text in car.errors) == 9
@@ -414,7 +416,7 @@ async def test_what_the_bridge_does_not_relay(chain, car, node, begin):
             if isinstance(message, bm.PeerState) and message.text:
                 return message.text
 
-    await device.send(bm.Relay("node", device.codec.encode(m.Ping(1))))
+    await device.send(bm.Relay("node", device.codec.encode(c.Ping(1))))
     assert "not attached" in await told()
     refused = await device.ask(bm.Attach, "nobody")
     assert isinstance(refused, sm.Error) and "there are node" in refused.text
@@ -437,7 +439,7 @@ async def test_a_device_without_the_bridge(chain, start, cars):
     assert isinstance(answer, sm.Error) and "no bridge" in answer.text
     await cars[0].send(bm.Relay("node", b"x"))
     assert (await cars[0].answer()).peer == "node"
-    assert isinstance(await cars[0].ask(sm.StatusRequest, b""), sm.Ack)
+    assert isinstance(await cars[0].ask(im.StatusRequest, b""), sm.Ack)
 
 
 # -- two connections ------------------------------------------------------------------------------
@@ -457,7 +459,7 @@ async def test_dialled_by_both_at_once(car, tmp_path, begin, name):
         loser = second if name < "car0" else first
         await loser.hung()
         winner = first if name < "car0" else second
-        await winner.send(m.Ping(1))
+        await winner.send(c.Ping(1))
         await winner.send(m.ChannelProposalRej(b"\1" * 32, "x"))
         await until(lambda: any("no proposal" in text for text in car.errors))
     finally:

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from adoption import status
 from contracts.deploy import deploy_one
+from perun.wire import inquiry_messages as im
 from perun.wire import service_messages as sm
 from service import kit
 from service.conftest import port
@@ -31,21 +32,21 @@ async def test_on_request(chain, desk):
     service, deal, station = desk
     await station.watch(deal, deal.state(3, ((40, 40),)))
     for _ in range(2):
-        assert isinstance(await station.ask(sm.DisputeRequest, deal.id), sm.Ack)
+        assert isinstance(await station.ask(im.DisputeRequest, deal.id), sm.Ack)
     event = await station.event(sm.EVENT_REGISTERED)
     assert event.version == 3
     now = await station.status(deal)
-    assert (now.stage, now.registered, now.timeout) == (sm.STAGE_DISPUTE, 3, event.timeout)
+    assert (now.stage, now.registered, now.timeout) == (im.STAGE_DISPUTE, 3, event.timeout)
     chain.node.pass_time(DURATION)
     assert (await station.event(sm.EVENT_CONCLUDED)).version == 3
     await station.event(sm.EVENT_WITHDRAWN)
     assert kit.wealth(chain, station) == 40
-    assert isinstance(await station.ask(sm.DisputeRequest, deal.id), sm.Ack)
+    assert isinstance(await station.ask(im.DisputeRequest, deal.id), sm.Ack)
 
 
 async def test_not_before_the_time(chain, desk):
     service, deal, station = desk
-    await station.ask(sm.DisputeRequest, deal.id)
+    await station.ask(im.DisputeRequest, deal.id)
     event = await station.event(sm.EVENT_REGISTERED)
     chain.node.at(event.timeout - 1)
     chain.node.mine()
@@ -84,7 +85,7 @@ async def test_takes_over_a_newer_state(chain, desk):
     chain.node.pass_time(DURATION)
     assert (await station.event(sm.EVENT_NEED_AUTHORIZATION)).version == 5
     now = await station.status(deal)
-    assert (now.stage, now.holdings) == (sm.STAGE_CONCLUDED, (70,))
+    assert (now.stage, now.holdings) == (im.STAGE_CONCLUDED, (70,))
     station.hang_up()
     await station.dial(port(service))  # a new session is told again
     assert (await station.event(sm.EVENT_NEED_AUTHORIZATION)).version == 5
@@ -193,7 +194,7 @@ async def test_reorganisation(chain, desk):
     """A registration that was dropped with its block leaves no trace; the next one counts."""
     service, deal, station = desk
     before = chain.node.snapshot()
-    await station.ask(sm.DisputeRequest, deal.id)
+    await station.ask(im.DisputeRequest, deal.id)
     await until(lambda: deal.registered() == 0 and deal.phase() == 0)
     await station.event(sm.EVENT_REGISTERED)
     chain.node.revert(before)
@@ -224,7 +225,7 @@ async def test_app_channel(chain, start, cars):
     deal.deposit(cars[0])
     await station.event(sm.EVENT_FUNDED)
     await station.watch(deal, deal.state(1, ((45, 35),), data=b"move"))
-    await station.ask(sm.DisputeRequest, deal.id)
+    await station.ask(im.DisputeRequest, deal.id)
     await station.event(sm.EVENT_REGISTERED)
     chain.node.pass_time(DURATION)
     await asyncio.sleep(0.3)

@@ -12,6 +12,7 @@ import struct
 import tty
 
 import pytest
+from perun.wire import inquiry_messages as im
 from perun.wire import messages
 from perun.wire import service_messages as sm
 from perun.wire.frame import tcp_frame
@@ -34,7 +35,7 @@ def line():
 async def lives(service, device):
     """Another device is served as if nothing had happened."""
     await device.dial(port(service))
-    assert isinstance(await device.ask(sm.StatusRequest, b""), sm.Ack)
+    assert isinstance(await device.ask(im.StatusRequest, b""), sm.Ack)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ async def test_random_bodies_in_a_session(start, cars):
         await cars[0].wire.send(rng.randbytes(rng.randrange(1, 200)))
         answer = await cars[0].answer()
         assert isinstance(answer, sm.Error), answer
-    assert isinstance(await cars[0].ask(sm.StatusRequest, b""), sm.Ack)
+    assert isinstance(await cars[0].ask(im.StatusRequest, b""), sm.Ack)
     with pytest.raises(kit.Hung):
         for _ in range(3):
             await cars[0].wire.send(b"\xc1")
@@ -148,7 +149,7 @@ async def test_device_that_does_not_read(chain, start, cars):
     deal = Deal(chain, cars, [kit.eth(chain)], ((50, 30),))
     await cars[0].watch(deal, deal.state(0))
     cars[0].wire.writer.transport.pause_reading()
-    request = tcp_frame(cars[0].codec.encode(sm.StatusRequest(1, b"")))
+    request = tcp_frame(cars[0].codec.encode(im.StatusRequest(1, b"")))
     cars[0].wire.raw(request * 5000)
     await kit.until(lambda: not service.hub.connected(cars[0].address), 80)
     await lives(service, cars[1])
@@ -166,7 +167,7 @@ async def test_serial(chain, start, cars, line):
     await wire.raw(os.urandom(64) + b"\x00")
     assert isinstance(await cars[0].fund(deal), sm.Ack)
     assert (await cars[0].event(sm.EVENT_FUNDED)).channel_id == deal.id
-    body = bytearray(serial_frame(cars[0].codec.encode(sm.StatusRequest(5, b""))))
+    body = bytearray(serial_frame(cars[0].codec.encode(im.StatusRequest(5, b""))))
     body[3] ^= 0x10
     await wire.raw(bytes(body))  # damaged: dropped without an answer
     final = deal.state(1, ((20, 30),), final=True)
@@ -181,8 +182,8 @@ async def test_device_restarts_on_a_serial_line(start, cars, line):
     service = await start(*cars, service={"serial": [{"path": path}]})
     for device in (cars[0], cars[0], cars[1]):
         await device.connect(wire)
-        assert isinstance(await device.ask(sm.StatusRequest, b""), sm.Ack)
-        await wire.raw(serial_frame(device.codec.encode(sm.StatusRequest(9, b"")))[:7])
+        assert isinstance(await device.ask(im.StatusRequest, b""), sm.Ack)
+        await wire.raw(serial_frame(device.codec.encode(im.StatusRequest(9, b"")))[:7])
         await wire.raw(b"\x00")
     await lives(service, cars[0])
 
@@ -206,11 +207,11 @@ async def test_service_restarts_on_a_serial_line(start, cars, line):
     await cars[0].connect(wire)
     await start.stop(service)
     await start(*cars, service={"serial": [{"path": path}]})
-    await cars[0].send(sm.StatusRequest(4, b""))
+    await cars[0].send(im.StatusRequest(4, b""))
     error = await cars[0].answer()
     assert (error.request, error.code) == (0, sm.ERROR_NOT_ALLOWED)
     await cars[0].connect(wire)
-    assert isinstance(await cars[0].ask(sm.StatusRequest, b""), sm.Ack)
+    assert isinstance(await cars[0].ask(im.StatusRequest, b""), sm.Ack)
 
 
 async def test_serial_noise_only(start, cars, line):

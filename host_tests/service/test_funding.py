@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from adoption import status
+from perun.wire import inquiry_messages as im
 from perun.wire import service_messages as sm
 from service import kit
 from service.conftest import port
@@ -36,7 +37,7 @@ async def test_asked_again_and_again(chain, start, cars):
     assert deal.holdings(cars[0]) == 50
     assert spent(service, cars[0]) == 50
     await cars[0].event(sm.EVENT_FUNDED)  # it may have missed the first one
-    assert (await cars[0].status(deal)).stage == sm.STAGE_FUNDED
+    assert (await cars[0].status(deal)).stage == im.STAGE_FUNDED
 
 
 async def test_late_participant(chain, start, cars):
@@ -140,7 +141,7 @@ async def test_surplus_of_one_does_not_fund_the_other(chain, start, cars):
     deal.deposit(cars[1], 9, asset=1)
     deal.deposit(cars[0], 1000)
     await asyncio.sleep(0.4)
-    assert (await cars[0].status(deal)).stage == sm.STAGE_FUNDING
+    assert (await cars[0].status(deal)).stage == im.STAGE_FUNDING
     deal.deposit(cars[1], 30)
     await cars[0].event(sm.EVENT_FUNDED)
 
@@ -190,7 +191,7 @@ async def test_failure_without_own_deposit(chain, start, cars):
     deal = Deal(chain, cars, [kit.eth(chain)], ((50, 30),))
     await responder.fund(deal)
     await until(lambda: spent(service, responder) == 30)
-    await responder.until_stage(deal, sm.STAGE_FUNDING)
+    await responder.until_stage(deal, im.STAGE_FUNDING)
     await asyncio.sleep(0.2)
     chain.node.pass_time(DURATION + 1)
     await responder.event(sm.EVENT_FUNDING_FAILED)
@@ -212,7 +213,7 @@ async def test_confirmations(chain, start, cars):
     deal.deposit(cars[1])
     chain.node.mine(2)
     await asyncio.sleep(0.4)
-    assert (await cars[0].status(deal)).stage == sm.STAGE_FUNDING
+    assert (await cars[0].status(deal)).stage == im.STAGE_FUNDING
     chain.node.mine(1)
     await cars[0].event(sm.EVENT_FUNDED)
 

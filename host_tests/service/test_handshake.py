@@ -7,6 +7,7 @@ import secrets
 
 import oracle
 import pytest
+from perun.wire import inquiry_messages as im
 from perun.wire import messages
 from perun.wire import service_messages as sm
 from service import kit
@@ -155,7 +156,7 @@ async def test_first_message_is_no_hello(start, cars):
     service = await start(*cars)
     device = cars[0]
     device.wire = await kit.TcpWire.dial(port(service))
-    await device.send(sm.StatusRequest(1, b""))
+    await device.send(im.StatusRequest(1, b""))
     await refusal(device, sm.ERROR_NOT_ALLOWED)
 
 
@@ -184,11 +185,11 @@ async def test_newest_session_wins(start, cars):
     with pytest.raises(kit.Hung):
         async with asyncio.timeout(60):
             await old.recv()
-    assert isinstance(await device.ask(sm.StatusRequest, b""), sm.Ack)
+    assert isinstance(await device.ask(im.StatusRequest, b""), sm.Ack)
 
 
 async def test_hello_in_a_session_starts_a_new_one(start, cars):
     service = await start(*cars)
     await cars[0].dial(port(service))
     await cars[0].connect(cars[0].wire)
-    assert isinstance(await cars[0].ask(sm.StatusRequest, b""), sm.Ack)
+    assert isinstance(await cars[0].ask(im.StatusRequest, b""), sm.Ack)

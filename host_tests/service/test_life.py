@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from perun.wire import inquiry_messages as im
 from perun.wire import service_messages as sm
 from service import kit
 from service.conftest import port
@@ -34,7 +35,7 @@ async def test_honest(chain, start, cars):
     assert kit.wealth(chain, station) == 3 * ETHER + 10
     for device in cars:
         status = await device.status(deal)
-        assert (status.stage, status.registered, status.holdings) == (sm.STAGE_WITHDRAWN, 2, (0,))
+        assert (status.stage, status.registered, status.holdings) == (im.STAGE_WITHDRAWN, 2, (0,))
 
 
 async def test_refutes_an_old_state(chain, start, cars):
@@ -56,4 +57,4 @@ async def test_refutes_an_old_state(chain, start, cars):
     await until(lambda: kit.wealth(chain, station) == 4 * ETHER)
     assert deal.phase() == 2
     await station.dial(port(service))
-    await station.until_stage(deal, sm.STAGE_WITHDRAWN)
+    await station.until_stage(deal, im.STAGE_WITHDRAWN)

@@ -10,6 +10,7 @@ import random
 import pytest
 from adoption import status
 from adoption.store import blocks
+from perun.wire import inquiry_messages as im
 from perun.wire import service_messages as sm
 from service import kit, node
 from service.conftest import port
@@ -88,7 +89,7 @@ async def test_it_lags_while_an_old_state_is_registered(chain, proxy, desk):
     chain.node.mine(5)
     await looked(proxy)
     assert deal.registered() == 0
-    assert (await station.status(deal)).stage == sm.STAGE_FUNDED  # what its node says
+    assert (await station.status(deal)).stage == im.STAGE_FUNDED  # what its node says
     proxy.head = None
     await station.event(sm.EVENT_REFUTED)
     assert deal.registered() == 7
@@ -117,7 +118,7 @@ async def test_it_falls_behind_what_it_has_said(chain, proxy, desk, blocks):
     assert any("lags" in str(entry.get("error", entry.get("reason"))) for entry in logs)
     assert not any("reorganisation" in entry["event"] for entry in logs)
     proxy.head = None
-    await station.ask(sm.DisputeRequest, deal.id)
+    await station.ask(im.DisputeRequest, deal.id)
     await station.event(sm.EVENT_REGISTERED)
     assert sent(chain) == made + 1
 
@@ -127,7 +128,7 @@ async def test_it_lags_after_the_payout(chain, proxy, desk):
     service, deal, station = desk
     await funded(deal, station)
     await station.watch(deal, deal.state(7, ((20, 60),)))
-    await station.ask(sm.DisputeRequest, deal.id)
+    await station.ask(im.DisputeRequest, deal.id)
     await station.event(sm.EVENT_REGISTERED)
     chain.node.pass_time(DURATION)
     await until(lambda: deal.phase() == 2)
@@ -158,7 +159,7 @@ async def test_it_lags_at_the_start(chain, proxy, start, cars):
     await looked(proxy, 6)
     assert sent(chain) == made
     await cars[1].dial(port(service))
-    assert (await cars[1].status(deal)).stage == sm.STAGE_FUNDED
+    assert (await cars[1].status(deal)).stage == im.STAGE_FUNDED
     deal.register(deal.state(0))
     proxy.head = None
     await until(lambda: status.read(service.config.service.database)["channels"][0]["timeout"])
@@ -275,13 +276,13 @@ async def test_replaced_before_it_was_followed(chain, proxy, desk):
         return {"jsonrpc": "2.0", "id": call["id"], **await one.forward(call)}
 
     proxy.faults = itertools.repeat(without_logs)
-    await station.ask(sm.DisputeRequest, deal.id)
+    await station.ask(im.DisputeRequest, deal.id)
     await station.event(sm.EVENT_REGISTERED)
     chain.node.rpc("evm_setAutomine", False)  # else its transaction is back before it looks
     chain.node.revert(before)
     chain.node.mine(3)
     proxy.faults = itertools.repeat(None)
-    await station.until_stage(deal, sm.STAGE_FUNDED)
+    await station.until_stage(deal, im.STAGE_FUNDED)
     chain.node.rpc("evm_setAutomine", True)
     chain.node.mine()
     await station.event(sm.EVENT_REGISTERED)  # it was registered again

@@ -11,6 +11,7 @@ import pytest
 from adoption.chain import Chain, ChainError
 from adoption.chain.nodes import NoMajority, Nodes
 from adoption.chain.nodes import Node as OneNode
+from perun.wire import inquiry_messages as im
 from perun.wire import service_messages as sm
 from service import kit, node
 from service.conftest import port
@@ -156,7 +157,7 @@ async def test_two_of_three_are_away(chain, proxies, desk):
     deal.register(deal.state(2))
     await looked(proxies[2], 3)
     assert deal.registered() == 2
-    assert (await station.status(deal)).stage == sm.STAGE_FUNDED
+    assert (await station.status(deal)).stage == im.STAGE_FUNDED
     proxies[0].faults = itertools.repeat(None)
     await station.event(sm.EVENT_REFUTED, 60)
     assert deal.registered() == 7
@@ -176,7 +177,7 @@ async def test_of_two_one_invents_a_deposit(chain, proxies, start, cars):
         await station.fund(deal)
         await station.watch(deal, deal.state(0))
         await looked(proxies[1], 5)
-        assert (await station.status(deal)).stage == sm.STAGE_FUNDING
+        assert (await station.status(deal)).stage == im.STAGE_FUNDING
     assert any("2 of 2 nodes" in str(one.get("reason")) for one in logs)
     proxies[0].faults = itertools.repeat(None)
     deal.deposit(deal.parties[0])

@@ -14,6 +14,7 @@ from adoption.pruner import Pruner
 from adoption.store import Store, StoreError, channels, devices, settled, tables
 from adoption.store.channels import Registration, Signed
 from perun.client import Client
+from perun.wire import inquiry_messages as im
 from perun.wire import service_messages as sm
 from service import kit
 from service.conftest import port
@@ -65,7 +66,7 @@ async def test_what_is_left_answers_and_refuses(chain, start, cars):
 
     over = await station.status(deal)
     newest = deal.state(6, ((20, 60),), final=True)
-    assert (over.stage, over.version, over.registered) == (sm.STAGE_WITHDRAWN, 6, 6)
+    assert (over.stage, over.version, over.registered) == (im.STAGE_WITHDRAWN, 6, 6)
     assert over.state_hash == deal.hash(newest) and not any(over.holdings)
     async with service.store.read() as tx:
         assert (await settled.get(tx, deal.id)).payouts == ((20, 60),)
@@ -75,8 +76,8 @@ async def test_what_is_left_answers_and_refuses(chain, start, cars):
             answer = await station.watch(deal, state, params=params)
             assert isinstance(answer, sm.Error) and answer.code == sm.ERROR_OUTDATED
     refused(await station.fund(deal), sm.ERROR_OUTDATED)
-    refused(await station.ask(sm.DisputeRequest, deal.id), sm.ERROR_OUTDATED)
-    refused(await station.ask(sm.StateRequest, deal.id), sm.ERROR_OUTDATED)
+    refused(await station.ask(im.DisputeRequest, deal.id), sm.ERROR_OUTDATED)
+    refused(await station.ask(im.StateRequest, deal.id), sm.ERROR_OUTDATED)
     await car.dial(port(service))
     refused(await car.status(deal), sm.ERROR_NOT_ALLOWED)
     refused(await car.watch(deal, deal.state(0)), sm.ERROR_OUTDATED)
@@ -140,7 +141,7 @@ async def test_what_is_not_over_stays(chain, start, cars):
     final = deals[0].state(1, ((20, 60),), final=True)
     await station.watch(deals[0], final, auths=())
     await station.event(sm.EVENT_NEED_AUTHORIZATION)
-    await station.ask(sm.DisputeRequest, deals[1].id)
+    await station.ask(im.DisputeRequest, deals[1].id)
     await station.event(sm.EVENT_REGISTERED)
     assert await service.pruner.prune() == 0
     await asyncio.sleep(0.5)

@@ -8,7 +8,8 @@ import oracle
 import pytest
 from adoption import status
 from perun.model import Params, SubAlloc
-from perun.wire import messages
+from perun.wire import control_messages as control
+from perun.wire import inquiry_messages as im
 from perun.wire import service_messages as sm
 from service import kit
 from service.conftest import port
@@ -153,10 +154,10 @@ async def test_unknown_channel(desk, cars):
     answer = await cars[0].watch(deal, deal.state(0), params=None)
     refused(answer, sm.ERROR_UNKNOWN_CHANNEL)
     refused(await cars[0].status(deal), sm.ERROR_UNKNOWN_CHANNEL)
-    refused(await cars[0].ask(sm.DisputeRequest, deal.id), sm.ERROR_UNKNOWN_CHANNEL)
+    refused(await cars[0].ask(im.DisputeRequest, deal.id), sm.ERROR_UNKNOWN_CHANNEL)
     cars[0].contexts.remove(deal.id)
     refused(await cars[0].status(deal), sm.ERROR_UNKNOWN_CHANNEL)
-    refused(await cars[0].ask(sm.DisputeRequest, deal.id), sm.ERROR_UNKNOWN_CHANNEL)
+    refused(await cars[0].ask(im.DisputeRequest, deal.id), sm.ERROR_UNKNOWN_CHANNEL)
     nothing_kept(service)
 
 
@@ -166,28 +167,28 @@ async def test_channels_of_others(chain, desk, cars):
     await cars[0].watch(deal, deal.state(0))
     cars[1].contexts.remove(deal.id)
     refused(await cars[1].status(deal), sm.ERROR_NOT_ALLOWED)
-    refused(await cars[1].ask(sm.DisputeRequest, deal.id), sm.ERROR_NOT_ALLOWED)
+    refused(await cars[1].ask(im.DisputeRequest, deal.id), sm.ERROR_NOT_ALLOWED)
     assert not status.read(service.config.service.database)["channels"][0]["registered"]
     assert deal.registered() == 0
 
 
 async def test_messages_that_no_device_sends(desk, cars):
     _, deal = desk
-    for message in (sm.Ack(0), messages.Shutdown("bye"), sm.ChainEvent(deal.id, 1, 0, 0)):
+    for message in (sm.Ack(0), control.Shutdown("bye"), sm.ChainEvent(deal.id, 1, 0, 0)):
         await cars[0].send(message)
         refused(await cars[0].answer(), sm.ERROR_NOT_ALLOWED)
-    await cars[0].send(messages.Ping(77))
-    assert await cars[0].answer() == messages.Pong(77)
+    await cars[0].send(control.Ping(77))
+    assert await cars[0].answer() == control.Pong(77)
 
 
 async def test_too_many_requests(chain, start, cars):
     service = await start(cars[0], limits={"requests_per_second": 0.01, "request_burst": 3})
     await cars[0].dial(port(service))
     for _ in range(3):
-        assert isinstance(await cars[0].ask(sm.StatusRequest, b""), sm.Ack)
-    refused(await cars[0].ask(sm.StatusRequest, b""), sm.ERROR_BUSY)
+        assert isinstance(await cars[0].ask(im.StatusRequest, b""), sm.Ack)
+    refused(await cars[0].ask(im.StatusRequest, b""), sm.ERROR_BUSY)
     await cars[0].dial(port(service))  # a new session brings no new requests
-    refused(await cars[0].ask(sm.StatusRequest, b""), sm.ERROR_BUSY)
+    refused(await cars[0].ask(im.StatusRequest, b""), sm.ERROR_BUSY)
 
 
 async def test_too_many_channels(chain, start, cars):
@@ -211,4 +212,4 @@ async def test_internal_failure_is_an_answer(desk, cars):
 
     service.store.write = broken
     refused(await cars[0].watch(deal, deal.state(0)), sm.ERROR_INTERNAL)
-    assert isinstance(await cars[0].ask(sm.StatusRequest, b""), sm.Ack)
+    assert isinstance(await cars[0].ask(im.StatusRequest, b""), sm.Ack)

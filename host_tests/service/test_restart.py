@@ -16,6 +16,7 @@ import pytest
 import tomllib
 from adoption import status
 from contracts.ports import free_port
+from perun.wire import inquiry_messages as im
 from perun.wire import service_messages as sm
 from service import kit, mortal
 from service.kit import DURATION, Deal, until
@@ -133,7 +134,7 @@ async def test_killed_while_sending(chain, process, cars, moment, count):
     state = deal.state(1, ((20, 60),))
     receipt = await process.persist(station, lambda: station.watch(deal, state))
     assert isinstance(receipt, sm.Receipt)
-    dispute = await process.persist(station, lambda: station.ask(sm.DisputeRequest, deal.id))
+    dispute = await process.persist(station, lambda: station.ask(im.DisputeRequest, deal.id))
     assert isinstance(dispute, sm.Ack)
     await until(lambda: deal.registered() == 1)
     chain.node.pass_time(DURATION)
@@ -179,7 +180,7 @@ async def test_graceful_end(process, cars):
     """SIGTERM and SIGINT end it with status 0."""
     for number in (signal.SIGTERM, signal.SIGINT):
         process.start()
-        await process.persist(cars[0], lambda: cars[0].ask(sm.StatusRequest, b""))
+        await process.persist(cars[0], lambda: cars[0].ask(im.StatusRequest, b""))
         os.kill(process.process.pid, number)
         async with asyncio.timeout(60):
             assert await process.ended() == 0
@@ -190,7 +191,7 @@ async def test_node_that_is_down(chain, process, cars, tmp_path):
     """Requests are taken while the node is away; the chain's part follows when it returns."""
     process.start()
     deal = Deal(chain, cars, [kit.eth(chain)], ((50, 30),))
-    await process.persist(cars[0], lambda: cars[0].ask(sm.StatusRequest, b""))
+    await process.persist(cars[0], lambda: cars[0].ask(im.StatusRequest, b""))
     pid = chain.node._process.pid
     os.kill(pid, signal.SIGSTOP)
     try:

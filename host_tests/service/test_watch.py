@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from adoption import status
 from oracle import verify
+from perun.wire import inquiry_messages as im
 from perun.wire import service_messages as sm
 from service import kit
 from service.conftest import port
@@ -48,13 +49,13 @@ async def test_same_state_again(desk, cars):
 async def test_state_is_given_back(desk, cars):
     """To a device that lost it, with both signatures; to nobody else."""
     service, deal = desk
-    refused(await cars[0].ask(sm.StateRequest, deal.id), sm.ERROR_UNKNOWN_CHANNEL)
+    refused(await cars[0].ask(im.StateRequest, deal.id), sm.ERROR_UNKNOWN_CHANNEL)
     state = deal.state(4, ((49, 31), (6, 1)))
     await cars[0].watch(deal, state)
-    answer = await cars[0].ask(sm.StateRequest, deal.id)
+    answer = await cars[0].ask(im.StateRequest, deal.id)
     assert answer[1:] == (state, deal.sigs(state))
     await cars[1].dial(port(service))
-    refused(await cars[1].ask(sm.StateRequest, deal.id), sm.ERROR_NOT_ALLOWED)
+    refused(await cars[1].ask(im.StateRequest, deal.id), sm.ERROR_NOT_ALLOWED)
 
 
 async def test_older_state(desk, cars):
@@ -158,6 +159,6 @@ async def test_both_devices_of_a_channel(desk, cars, chain):
     receipt = await cars[1].watch(deal, deal.state(1))
     transcript = sm.receipt_transcript(cars[1].address, deal.id, 1, deal.hash(deal.state(1)))
     assert verify(cars[1].service, transcript, receipt.sig)
-    everything = await cars[1].ask(sm.StatusRequest, b"")
+    everything = await cars[1].ask(im.StatusRequest, b"")
     assert (everything.channel_id, everything.version) == (deal.id, 1)
     assert await cars[1].answer() == sm.Ack(cars[1].number)

@@ -6,6 +6,7 @@ import pytest
 from adoption import status
 from adoption.store import devices
 from perun.model import Params, ether
+from perun.wire import inquiry_messages as im
 from perun.wire import service_messages as sm
 from perun.wire.witness_messages import WitnessRequest
 from service import kit, node
@@ -28,7 +29,7 @@ async def desk(chain, start, cars):
 async def stage(device, deal, **changes):
     """What the witness says: the stage, and the own deposits."""
     answer = await device.witness(deal, **changes)
-    assert isinstance(answer, sm.Status), answer
+    assert isinstance(answer, im.Status), answer
     assert (answer.channel_id, answer.version, answer.authorized) == (deal.id, 0, -1)
     return answer.stage, answer.holdings
 
@@ -37,14 +38,14 @@ async def test_it_sees_the_deposits(desk, cars):
     """Each participant's for itself, in each asset; nothing is kept of the question."""
     service, deal = desk
     device = cars[1]
-    assert await stage(device, deal) == (sm.STAGE_FUNDING, (0, 0))
+    assert await stage(device, deal) == (im.STAGE_FUNDING, (0, 0))
     deal.deposit(cars[0], 1000)  # more than all of it: it does not stand in for the other's
     deal.deposit(cars[1], asset=1)
-    assert await stage(device, deal) == (sm.STAGE_FUNDING, (0, 7))
+    assert await stage(device, deal) == (im.STAGE_FUNDING, (0, 7))
     deal.deposit(cars[1], 29)
-    assert await stage(device, deal) == (sm.STAGE_FUNDING, (29, 7))
+    assert await stage(device, deal) == (im.STAGE_FUNDING, (29, 7))
     deal.deposit(cars[1], 1)
-    assert await stage(device, deal) == (sm.STAGE_FUNDED, (30, 7))
+    assert await stage(device, deal) == (im.STAGE_FUNDED, (30, 7))
     nothing_kept(service)
     refused(await device.status(deal), sm.ERROR_UNKNOWN_CHANNEL)
 
@@ -55,8 +56,8 @@ async def test_what_was_agreed_counts(desk, cars):
     deal.deposit(cars[0])
     deal.deposit(cars[1])
     deal.deposit(cars[1], asset=1)
-    assert (await stage(cars[1], deal))[0] == sm.STAGE_FUNDED
-    assert (await stage(cars[1], deal, agreement=((49, 31), (0, 7))))[0] == sm.STAGE_FUNDING
+    assert (await stage(cars[1], deal))[0] == im.STAGE_FUNDED
+    assert (await stage(cars[1], deal, agreement=((49, 31), (0, 7))))[0] == im.STAGE_FUNDING
 
 
 async def test_deposits_count_when_they_are_deep_enough(chain, start, cars):
@@ -65,9 +66,9 @@ async def test_deposits_count_when_they_are_deep_enough(chain, start, cars):
     deal = Deal(chain, cars, [kit.eth(chain)], ((50, 0),))
     deal.deposit(cars[0])
     for _ in range(3):
-        assert await stage(cars[0], deal) == (sm.STAGE_FUNDING, (0,))
+        assert await stage(cars[0], deal) == (im.STAGE_FUNDING, (0,))
         chain.node.mine(1)
-    assert await stage(cars[0], deal) == (sm.STAGE_FUNDED, (50,))
+    assert await stage(cars[0], deal) == (im.STAGE_FUNDED, (50,))
 
 
 async def test_a_channel_in_dispute_is_no_funded_channel(desk, chain, cars):
@@ -76,13 +77,13 @@ async def test_a_channel_in_dispute_is_no_funded_channel(desk, chain, cars):
         deal.deposit(device, asset=asset)
     deal.register(deal.state(3))
     answer = await cars[1].witness(deal)
-    assert (answer.stage, answer.registered) == (sm.STAGE_DISPUTE, 3)
+    assert (answer.stage, answer.registered) == (im.STAGE_DISPUTE, 3)
     assert answer.timeout == deal.chain.web3.eth.get_block("latest").timestamp + DURATION
     chain.node.pass_time(DURATION)
     state = deal.state_tuple(deal.state(3))
     chain.send(chain.adjudicator.functions.conclude(deal.params_tuple(), state, []))
     answer = await cars[1].witness(deal)
-    assert (answer.stage, answer.registered, answer.timeout) == (sm.STAGE_CONCLUDED, 3, 0)
+    assert (answer.stage, answer.registered, answer.timeout) == (im.STAGE_CONCLUDED, 3, 0)
 
 
 async def test_the_channel_is_the_one_of_the_params(desk, cars):
@@ -92,7 +93,7 @@ async def test_the_channel_is_the_one_of_the_params(desk, cars):
         deal.deposit(device, asset=asset)
     other = deal.params._replace(nonce=deal.params.nonce ^ 1)
     answer = await cars[1].witness(deal, params=other)
-    assert answer.stage == sm.STAGE_FUNDING and answer.channel_id != deal.id
+    assert answer.stage == im.STAGE_FUNDING and answer.channel_id != deal.id
 
 
 async def test_short_challenge_durations_are_the_guards_business(chain, start, cars):
@@ -100,7 +101,7 @@ async def test_short_challenge_durations_are_the_guards_business(chain, start, c
     await cars[0].dial(port(service))
     deal = Deal(chain, cars, [kit.eth(chain)], ((50, 0),))
     deal.deposit(cars[0])
-    assert (await stage(cars[0], deal))[0] == sm.STAGE_FUNDED
+    assert (await stage(cars[0], deal))[0] == im.STAGE_FUNDED
 
 
 async def test_what_is_refused(desk, chain, cars):
@@ -135,7 +136,7 @@ async def test_no_budget_is_needed(chain, start, cars):
     await cars[0].dial(port(service))
     deal = Deal(chain, cars, [kit.eth(chain)], ((50, 0),))
     deal.deposit(cars[0])
-    assert (await stage(cars[0], deal))[0] == sm.STAGE_FUNDED
+    assert (await stage(cars[0], deal))[0] == im.STAGE_FUNDED
     refused(await cars[0].fund(Deal(chain, cars, [kit.eth(chain)], ((1, 0),))), sm.ERROR_BUDGET)
 
 
@@ -146,13 +147,13 @@ async def test_asked_too_often(chain, start, cars):
     deal = Deal(chain, cars, [kit.eth(chain)], ((50, 0),))
     await cars[0].dial(port(service))
     for _ in range(3):
-        assert isinstance(await cars[0].witness(deal), sm.Status)
+        assert isinstance(await cars[0].witness(deal), im.Status)
     refused(await cars[0].witness(deal), sm.ERROR_BUSY)
     await cars[0].dial(port(service))  # a new session brings no new questions
     refused(await cars[0].witness(deal), sm.ERROR_BUSY)
-    assert isinstance(await cars[0].ask(sm.StatusRequest, b""), sm.Ack)
+    assert isinstance(await cars[0].ask(im.StatusRequest, b""), sm.Ack)
     await cars[1].dial(port(service))
-    assert isinstance(await cars[1].witness(deal), sm.Status)
+    assert isinstance(await cars[1].witness(deal), im.Status)
 
 
 async def test_its_node_is_away(chain, start, cars):
@@ -164,7 +165,7 @@ async def test_its_node_is_away(chain, start, cars):
         await cars[0].dial(port(service))
         deal = Deal(chain, cars, [kit.eth(chain)], ((50, 0),))
         deal.deposit(cars[0])
-        assert (await stage(cars[0], deal))[0] == sm.STAGE_FUNDED
+        assert (await stage(cars[0], deal))[0] == im.STAGE_FUNDED
     refused(await cars[0].witness(deal), sm.ERROR_CHAIN)
 
 
@@ -175,11 +176,11 @@ async def test_its_node_lags(chain, start, cars):
         await cars[0].dial(port(service))
         deal = Deal(chain, cars, [kit.eth(chain)], ((50, 0),))
         deal.deposit(cars[0])
-        assert (await stage(cars[0], deal))[0] == sm.STAGE_FUNDED
+        assert (await stage(cars[0], deal))[0] == im.STAGE_FUNDED
         proxy.head = chain.web3.eth.block_number - 1
         refused(await cars[0].witness(deal), sm.ERROR_CHAIN)
         proxy.head = None
-        assert (await stage(cars[0], deal))[0] == sm.STAGE_FUNDED
+        assert (await stage(cars[0], deal))[0] == im.STAGE_FUNDED
 
 
 async def test_a_damaged_question_is_answered(desk, cars):
@@ -199,7 +200,7 @@ async def test_its_own_channels_as_well(desk, chain, cars):
     await cars[1].fund(deal)
     deal.deposit(cars[0])
     await cars[1].event(sm.EVENT_FUNDED)
-    assert (await stage(cars[1], deal))[0] == sm.STAGE_FUNDED
+    assert (await stage(cars[1], deal))[0] == im.STAGE_FUNDED
     found = status.read(service.config.service.database)["channels"]
     assert [one["funding"] for one in found] == ["done"]
     await until(lambda: deal.holdings(cars[1]) == 30)

@@ -16,6 +16,7 @@ from perun.chain.ethereum import Ethereum
 from perun.link import LinkError, tcp
 from perun.link.handshake import handshake
 from perun.model import Allocation, Params, State, ether
+from perun.wire import control_messages as c
 from perun.wire import messages as m
 from perun.wire.compact import Compact, Contexts
 from perun.wire.frame import tcp_frame
@@ -162,7 +163,7 @@ async def stolen_channel(world: World) -> None:
         m.ChannelUpdate(state, 0, STRANGER.sign(bytes(32))),
         m.ChannelUpdateAcc(channel, 1000, STRANGER.sign(bytes(32))),
         m.ChannelUpdateRej(channel, 1000, "no"),
-        m.Shutdown("good night"),
+        c.Shutdown("good night"),
     ):
         await link.send(known.encode(message))
     await asyncio.sleep(0.2)
@@ -186,7 +187,7 @@ async def serial_noise(world: World) -> None:
         serial_frame(b"\xc1nonsense"),
         serial_frame(RANDOM.randbytes(100))[:40],
         serial_frame(b"x" * 900),
-        serial_frame(codec().encode(m.Ping(5))),
+        serial_frame(codec().encode(c.Ping(5))),
     ):
         world.line.inject(data)
         await asyncio.sleep(0.05)

@@ -23,7 +23,8 @@ from perun.model import transfer
 from perun.store import StoreError
 from perun.store.memory import MemoryStore
 from perun.wire.service_messages import Receipt, receipt_transcript
-from perun.wire.messages import ChannelUpdateRej, LedgerChannelProposal, Ping
+from perun.wire.control_messages import Ping
+from perun.wire.messages import ChannelUpdateRej, LedgerChannelProposal
 from support import Random
 
 LIMITS = Limits((ASSET,), (1000,), 30, 3600)

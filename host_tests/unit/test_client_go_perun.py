@@ -14,15 +14,13 @@ from perun.link.memory import pair
 from perun.store.memory import MemoryStore
 from perun.wire.bridge_messages import Attach, PeerState, Relay
 from perun.wire.compact import Compact, Contexts
+from perun.wire.control_messages import AuthResponse, Ping, Pong
 from perun.wire.messages import (
-    AuthResponse,
     ChannelProposalRej,
     ChannelSync,
     ChannelUpdateAcc,
     LedgerChannelProposal,
     LedgerChannelProposalAcc,
-    Ping,
-    Pong,
 )
 from perun.wire.protobuf import Protobuf
 from support import Random, raises, vector_text

@@ -10,12 +10,10 @@ from perun.link.handshake import handshake
 from perun.link.memory import pair
 from perun.wire.compact import Compact
 from perun.wire.messages import ROLE_SERVICE
+from perun.wire.inquiry_messages import STAGE_FUNDED, Status, StatusRequest
 from perun.wire.service_messages import (
-    STAGE_FUNDED,
     Receipt,
     ServiceInfo,
-    Status,
-    StatusRequest,
     receipt_transcript,
 )
 from test_client import channel, client, run

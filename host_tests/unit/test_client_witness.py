@@ -13,6 +13,7 @@ from perun.link import LinkError
 from perun.link.handshake import handshake
 from perun.link.memory import pair
 from perun.store.memory import MemoryStore
+from perun.wire import inquiry_messages as im
 from perun.wire import service_messages as sm
 from perun.wire.compact import Compact, Contexts
 from perun.wire.messages import ROLE_SERVICE
@@ -32,7 +33,7 @@ class Office:
 
     def __init__(self, account):
         self.account = account
-        self.stage = sm.STAGE_FUNDED
+        self.stage = im.STAGE_FUNDED
         self.answers = True
         self.other_id = None
         self.away = False
@@ -69,7 +70,7 @@ class Office:
             if isinstance(self.stage, str):
                 return (sm.Error(number, sm.ERROR_CHAIN, self.stage),)
             ident = self.other_id or CHAIN.channel_id(message.params)
-            return (sm.Status(number, ident, 0, bytes(32), self.stage, 3, 0, (0,), -1),)
+            return (im.Status(number, ident, 0, bytes(32), self.stage, 3, 0, (0,), -1),)
         if kind is sm.WatchRequest:
             state = message.state
             self._contexts.add(state.id, state.allocation.assets)
@@ -79,7 +80,7 @@ class Office:
             return (sm.Receipt(number, state.id, state.version, hashed, sig),)
         if kind is sm.FundRequest:
             return (sm.Ack(number), sm.ChainEvent(message.state.id, sm.EVENT_FUNDED, 0, 0))
-        if kind is sm.DisputeRequest:
+        if kind is im.DisputeRequest:
             event = sm.ChainEvent(message.channel_id, sm.EVENT_REGISTERED, 0, 99)
             return (sm.Ack(number), event)
         return (sm.Error(number, sm.ERROR_UNKNOWN_CHANNEL, "never heard of it"),)
@@ -190,7 +191,7 @@ def test_the_service_alone_says_so():
     when the deposits come after all."""
 
     async def story(town):
-        town.witness.stage = sm.STAGE_FUNDING
+        town.witness.stage = im.STAGE_FUNDING
         mine, theirs = await town.open()
         paying = asyncio.create_task(mine.pay(10))
         await soon(lambda: len(asked(town.witness)) > 3)
@@ -201,7 +202,7 @@ def test_the_service_alone_says_so():
         assert told(town.bob, "open") == []
         await fails(theirs.pay(1), "not open")
         assert not paying.done()
-        town.witness.stage = sm.STAGE_FUNDED
+        town.witness.stage = im.STAGE_FUNDED
         await theirs.opened()
         assert await paying == 1 and theirs.balance() == 60
         assert not town.bob.witness.reasons
@@ -232,9 +233,9 @@ def test_the_witness_alone_says_so():
 
 def test_a_registered_channel_does_not_open():
     async def story(town):
-        town.witness.stage = sm.STAGE_DISPUTE
+        town.witness.stage = im.STAGE_DISPUTE
         _, theirs = await town.open()
-        for stage in (sm.STAGE_CONCLUDED, sm.STAGE_WITHDRAWN, 77):
+        for stage in (im.STAGE_CONCLUDED, im.STAGE_WITHDRAWN, 77):
             seen = len(asked(town.witness))
             await soon(lambda: len(asked(town.witness)) > seen)
             assert theirs.phase == FUNDING
@@ -257,7 +258,7 @@ def test_the_witness_is_away():
         await soon(lambda: len(told(town.bob, "unwitnessed")) == 1)
         witness.stage, witness.away = "the chain cannot be reached", False
         await soon(lambda: len(told(town.bob, "unwitnessed")) == 2)
-        witness.other_id, witness.stage = b"\x55" * 32, sm.STAGE_FUNDED
+        witness.other_id, witness.stage = b"\x55" * 32, im.STAGE_FUNDED
         await soon(lambda: len(told(town.bob, "unwitnessed")) == 3)
         assert theirs.phase == FUNDING
         reasons = told(town.bob, "unwitnessed")
@@ -296,12 +297,12 @@ def test_patience_ends():
     and a witness that comes late changes nothing."""
 
     async def story(town):
-        town.witness.stage = sm.STAGE_FUNDING
+        town.witness.stage = im.STAGE_FUNDING
         _, theirs = await town.open()
         await soon(lambda: told(town.bob, "funding failed"))
         (reason,) = told(town.bob, "funding failed")
         assert "within 1 s" in reason and "the witness that they are not" in reason
-        town.witness.stage = sm.STAGE_FUNDED
+        town.witness.stage = im.STAGE_FUNDED
         await soon(lambda: theirs.phase == REGISTERED)
         assert told(town.bob, "disputed") == [0] and told(town.bob, "open") == []
         for event in ("concluded", "withdrawn"):
@@ -313,7 +314,7 @@ def test_patience_ends():
 
 def test_a_dispute_ends_the_questions():
     async def story(town):
-        town.witness.stage = sm.STAGE_FUNDING
+        town.witness.stage = im.STAGE_FUNDING
         _, theirs = await town.open()
         await soon(lambda: asked(town.witness))
         await theirs.dispute()
@@ -327,7 +328,7 @@ def test_a_restart_forgets_nothing():
     """A channel that waited waits again; one that was open does not ask any more."""
 
     async def story(town):
-        town.witness.stage = sm.STAGE_FUNDING
+        town.witness.stage = im.STAGE_FUNDING
         _, theirs = await town.open()
         await soon(lambda: asked(town.witness))
         store, ident = town.bob.store, theirs.id
@@ -341,7 +342,7 @@ def test_a_restart_forgets_nothing():
                 seen = len(asked(town.witness))
                 await soon(lambda: len(asked(town.witness)) > seen)
                 assert handle.phase == FUNDING
-                town.witness.stage = sm.STAGE_FUNDED
+                town.witness.stage = im.STAGE_FUNDED
                 await handle.opened()
                 seen = len(asked(town.witness))
             else:

@@ -15,7 +15,8 @@ from perun.chain.account import Account
 from perun.chain.ethereum import Ethereum
 from perun.link import LinkError, owner, tcp, visitor
 from perun.wire.compact import Compact, Contexts
-from perun.wire.messages import ROLE_OWNER, Hello, HelloProof, Shutdown
+from perun.wire.control_messages import Shutdown
+from perun.wire.messages import ROLE_OWNER, Hello, HelloProof
 
 HOST = "127.0.0.1"
 SOON = 60  # seconds

@@ -2,10 +2,12 @@
 
 import wire_samples as samples
 from perun.model import ether
+from perun.wire import control_messages as control
 from perun.wire import WireError, messages
 from perun.wire.compact import Compact, Contexts, dumps, loads
 from perun.wire.frame import tcp_frame
-from perun.wire.service_messages import Ack, Status, WatchRequest
+from perun.wire.inquiry_messages import Status
+from perun.wire.service_messages import Ack, WatchRequest
 from support import Random, raises
 
 TWIN = samples.CHANNEL[:4] + b"\x01" * 28
@@ -42,7 +44,7 @@ def test_a_payment_is_small():
 
 def test_known_bytes():
     assert CODEC.encode(Ack(5)).hex() == "923605"
-    assert CODEC.encode(messages.Ping(0x100)).hex() == "9200cd0100"
+    assert CODEC.encode(control.Ping(0x100)).hex() == "9200cd0100"
     assert CODEC.encode(samples.answer()).hex() == "940ec40464656667cd1267c441" + "32" * 65
     payment = "940b94c40464656667cd1267c291"
     payment += "92cf0de0b6b3a7640000cf1bc16d674ec8000000c441" + "31" * 65
@@ -145,13 +147,13 @@ def test_a_state_must_fit_its_channel():
 def test_encode_refuses_what_it_would_not_decode():
     sig, key = samples.SIG, samples.CHANNEL
     for message in (
-        messages.Ping(-1),
-        messages.Ping(1 << 63),
-        messages.Ping(1.5),
-        messages.Ping(True),
-        messages.Ping(None),
-        messages.Shutdown("x" * 256),
-        messages.Shutdown(b"bytes"),
+        control.Ping(-1),
+        control.Ping(1 << 63),
+        control.Ping(1.5),
+        control.Ping(True),
+        control.Ping(None),
+        control.Shutdown("x" * 256),
+        control.Shutdown(b"bytes"),
         messages.HelloProof(sig[:64]),
         messages.HelloProof(bytearray(sig)),
         messages.ChannelUpdateAcc(key, 1 << 64, sig),
@@ -178,7 +180,7 @@ def test_encode_refuses_what_it_would_not_decode():
 
 
 def test_one_encoding_for_every_number():
-    assert CODEC.decode(bytes.fromhex("920000")) == messages.Ping(0)
+    assert CODEC.decode(bytes.fromhex("920000")) == control.Ping(0)
     for longer in ("9200cc7f", "9200cd00ff", "9200ce0000ffff", "9200cf00000000ffffffff"):
         assert "shortest" in refused(longer)
     for other in ("9200ff", "9200d001", "9200c0", "9200c3", "9200c40101", "9200a131", "920091"):
@@ -229,7 +231,7 @@ def test_lengths_that_lie():
 
 
 def test_texts_are_strict_utf8():
-    assert CODEC.decode(b"\x92\x02\xa3\xe2\x82\xac") == messages.Shutdown("\u20ac")
+    assert CODEC.decode(b"\x92\x02\xa3\xe2\x82\xac") == control.Shutdown("\u20ac")
     for raw in ("80", "c080", "eda080", "f7bfbfbf", "f4908080", "e282", "ff", "e08080", "c3"):
         raw = bytes.fromhex(raw)
         raises(WireError, CODEC.decode, bytes((0x92, 2, 0xA0 | len(raw))) + raw)

@@ -2,6 +2,7 @@
 
 import wire_samples as samples
 from perun.model import Allocation, Asset, Params, State, SubAlloc, Transaction, ether
+from perun.wire import control_messages as c
 from perun.wire import WireError
 from perun.wire import messages as m
 from perun.wire import subchannel_messages as v
@@ -64,11 +65,11 @@ def expected(generation):
     params = Params(60, NONCE, ADDRESS, b"", False, True)
     sigs = (b"\1" * 65, b"\2" * 65)
     return {
-        "ping": m.Ping(1),
-        "pong": m.Pong(1700000000000000000),
-        "shutdown": m.Shutdown("bye"),
-        "auth_12": m.AuthResponse(b"Authenticate" if generation == 2 else b""),
-        "auth_empty": m.AuthResponse(b""),
+        "ping": c.Ping(1),
+        "pong": c.Pong(1700000000000000000),
+        "shutdown": c.Shutdown("bye"),
+        "auth_12": c.AuthResponse(b"Authenticate" if generation == 2 else b""),
+        "auth_empty": c.AuthResponse(b""),
         "proposal": m.LedgerChannelProposal(*(start + (ADDRESS[0], peers))),
         "proposal_acc": m.LedgerChannelProposalAcc(ID, SHARE_2, ADDRESS[1]),
         "proposal_rej": m.ChannelProposalRej(ID, "no"),
@@ -232,8 +233,8 @@ def test_strict_fields():
 
 def test_exactly_one_message():
     ping = b"\x1a\x02\x08\x01"
-    assert decode(HEAD + ping) == m.Ping(1)
-    assert decode(HEAD + b"\x1a\x00") == m.Ping(0)
+    assert decode(HEAD + ping) == c.Ping(1)
+    assert decode(HEAD + b"\x1a\x00") == c.Ping(0)
     for body in (
         b"",
         HEAD,
@@ -393,11 +394,11 @@ def test_generation_2_backends():
 def test_encode_refuses_what_it_would_not_decode():
     sig, channel = samples.SIG, samples.CHANNEL
     for message in (
-        m.Ping(-1),
-        m.Ping(1 << 63),
-        m.Ping(True),
-        m.Shutdown("x" * 1025),
-        m.Shutdown(b"bytes"),
+        c.Ping(-1),
+        c.Ping(1 << 63),
+        c.Ping(True),
+        c.Shutdown("x" * 1025),
+        c.Shutdown(b"bytes"),
         m.ChannelUpdateAcc(channel, 1 << 64, sig),
         m.ChannelUpdateAcc(channel[:31], 1, sig),
         m.ChannelUpdateAcc(channel, 1, sig[:64]),

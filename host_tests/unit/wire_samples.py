@@ -1,6 +1,8 @@
 """One or more messages of every type, for the tests of the codecs. Runs on both VMs."""
 
 from perun.model import Allocation, Asset, Params, State, SubAlloc, Transaction, ether
+from perun.wire import control_messages as c
+from perun.wire import inquiry_messages as q
 from perun.wire import bridge_messages as b
 from perun.wire import messages as m
 from perun.wire import service_messages as s
@@ -48,13 +50,13 @@ FULL = State(CHILD, 7, b"\x42" * 20, RICH, b"app data", False)
 
 # Messages of go-perun's vocabulary: every codec has them.
 PERUN = (
-    m.Ping(1),
-    m.Pong(0),
-    m.Ping((1 << 63) - 1),
-    m.Shutdown("bye"),
-    m.Shutdown("auf Wiedersehen, Gr\u00fc\u00dfe \U0001f44b"),
-    m.AuthResponse(b""),
-    m.AuthResponse(b"\xab" * 256),
+    c.Ping(1),
+    c.Pong(0),
+    c.Ping((1 << 63) - 1),
+    c.Shutdown("bye"),
+    c.Shutdown("auf Wiedersehen, Gr\u00fc\u00dfe \U0001f44b"),
+    c.AuthResponse(b""),
+    c.AuthResponse(b"\xab" * 256),
     m.LedgerChannelProposal(*(BASE + (DEVICE, (DEVICE, PEER)))),
     m.LedgerChannelProposal(*(APP_BASE + (DEVICE, (b"\0\5Alice" + bytes(260), b"\0\3Bob")))),
     m.LedgerChannelProposalAcc(b"\xaa" * 32, b"\x22" * 32, PEER),
@@ -88,18 +90,18 @@ OURS = (
     s.FundRequest(1, 0, PARAMS, state(0), (SIG, SIG_2), ((ETHER, 0),)),
     s.WatchRequest(2, 0, PARAMS, FULL, (SIG, SIG_2), ()),
     s.WatchRequest((1 << 32) - 1, 1, None, state(9), (SIG, SIG_2), AUTHS),
-    s.DisputeRequest(3, CHANNEL),
-    s.StatusRequest(4, CHANNEL),
-    s.StatusRequest(5, b""),
+    q.DisputeRequest(3, CHANNEL),
+    q.StatusRequest(4, CHANNEL),
+    q.StatusRequest(5, b""),
     s.Ack(6),
     s.Receipt(7, CHANNEL, 4711, b"\x44" * 32, SIG),
-    s.Status(8, CHANNEL, 9, b"\x44" * 32, s.STAGE_OPEN, -1, 0, (), -1),
-    s.Status(9, CHANNEL, 9, b"\x44" * 32, s.STAGE_DISPUTE, 0, 1700000000, (ETHER,), 9),
+    q.Status(8, CHANNEL, 9, b"\x44" * 32, q.STAGE_OPEN, -1, 0, (), -1),
+    q.Status(9, CHANNEL, 9, b"\x44" * 32, q.STAGE_DISPUTE, 0, 1700000000, (ETHER,), 9),
     s.Error(0, s.ERROR_BUDGET, "over the budget"),
-    s.StateRequest(10, CHANNEL),
-    s.HeldState(10, FULL, (SIG, SIG_2)),
-    s.StateRequest(8, CHANNEL),
-    s.HeldState(8, state(4711), (SIG, SIG_2)),
+    q.StateRequest(10, CHANNEL),
+    q.HeldState(10, FULL, (SIG, SIG_2)),
+    q.StateRequest(8, CHANNEL),
+    q.HeldState(8, state(4711), (SIG, SIG_2)),
     b.Attach(11, "node"),
     b.PeerState("node", True, ""),
     b.Relay("node", b"\x92\x00\x01"),

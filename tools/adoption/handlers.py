@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from perun.wire import inquiry_messages as im
 from perun.wire import service_messages as sm
 from perun.wire.witness_messages import WitnessRequest
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -69,11 +70,11 @@ class Handlers:
             yield await self._fund(device, message)
             async for event in self._funded_before(message.state.id):
                 yield event
-        elif isinstance(message, sm.DisputeRequest):
+        elif isinstance(message, im.DisputeRequest):
             yield await self._dispute(device, message)
-        elif isinstance(message, sm.StateRequest):
+        elif isinstance(message, im.StateRequest):
             yield await self._give_back(device, message)
-        elif isinstance(message, sm.StatusRequest):
+        elif isinstance(message, im.StatusRequest):
             async for answer in self._status(device, message):
                 yield answer
         elif isinstance(message, WitnessRequest):
@@ -227,22 +228,22 @@ class Handlers:
 
     # -- dispute and status -----------------------------------------------------------------------
 
-    async def _dispute(self, device: bytes, request: sm.DisputeRequest) -> sm.Ack:
+    async def _dispute(self, device: bytes, request: im.DisputeRequest) -> sm.Ack:
         async with self._store.write() as tx:
             await _membership(tx, request.channel_id, device)
             await channels.set_fields(tx, request.channel_id, dispute_wanted=True)
         self._wake(request.channel_id)
         return sm.Ack(request.request)
 
-    async def _give_back(self, device: bytes, request: sm.StateRequest) -> sm.HeldState:
+    async def _give_back(self, device: bytes, request: im.StateRequest) -> im.HeldState:
         async with self._store.read() as tx:
             await _membership(tx, request.channel_id, device)
             held = (await _existing(tx, request.channel_id)).held
-        return sm.HeldState(request.request, held.state, held.sigs)
+        return im.HeldState(request.request, held.state, held.sigs)
 
     async def _status(
-        self, device: bytes, request: sm.StatusRequest
-    ) -> AsyncIterator[sm.Status | sm.Ack]:
+        self, device: bytes, request: im.StatusRequest
+    ) -> AsyncIterator[im.Status | sm.Ack]:
         async with self._store.read() as tx:
             over = await _settled(tx, request.channel_id, device)
         if over is not None:

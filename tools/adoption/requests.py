@@ -7,6 +7,7 @@ from enum import Enum
 
 from perun.model import Asset
 from perun.model.rules import totals
+from perun.wire import inquiry_messages as im
 from perun.wire import service_messages as sm
 
 from adoption.chain import CONCLUDED
@@ -124,20 +125,20 @@ def stage(channel: Channel, member: Member) -> int:
     """STAGE_* as a device sees it."""
     if channel.chain is not None:
         if channel.chain.phase != CONCLUDED:
-            return int(sm.STAGE_DISPUTE)
-        return int(sm.STAGE_WITHDRAWN if member.withdrawn else sm.STAGE_CONCLUDED)
+            return int(im.STAGE_DISPUTE)
+        return int(im.STAGE_WITHDRAWN if member.withdrawn else im.STAGE_CONCLUDED)
     if channel.funding == FUNDING_RUNNING:
-        return int(sm.STAGE_FUNDING)
-    return int(sm.STAGE_FUNDED if channel.funding == FUNDING_DONE else sm.STAGE_OPEN)
+        return int(im.STAGE_FUNDING)
+    return int(im.STAGE_FUNDED if channel.funding == FUNDING_DONE else im.STAGE_OPEN)
 
 
 def status(
     request: int, channel: Channel, member: Member, holdings: Mapping[int, int]
-) -> sm.Status:
+) -> im.Status:
     """The answer to a StatusRequest."""
     chain = channel.chain
     assets = range(len(channel.held.state.allocation.assets))
-    return sm.Status(
+    return im.Status(
         request,
         channel.id,
         channel.held.state.version,
@@ -150,15 +151,15 @@ def status(
     )
 
 
-def settled_status(request: int, over: Settled) -> sm.Status:
+def settled_status(request: int, over: Settled) -> im.Status:
     """The same about a channel that was paid out and pruned."""
     none = (0,) * len(over.payouts or ((),))
-    return sm.Status(
+    return im.Status(
         request,
         over.id,
         over.version,
         over.hash,
-        sm.STAGE_WITHDRAWN,
+        im.STAGE_WITHDRAWN,
         over.version,
         0,
         none,

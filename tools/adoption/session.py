@@ -6,6 +6,7 @@ import asyncio
 
 import structlog
 from eth_utils import to_checksum_address
+from perun.wire import control_messages as control
 from perun.wire import WireError, messages
 from perun.wire import bridge_messages as bm
 from perun.wire import service_messages as sm
@@ -233,8 +234,8 @@ class Session:
         await self._answer(_error(_request_number(body), code, text))
 
     async def _serve_one(self, message: object) -> None:
-        if isinstance(message, messages.Ping):
-            await self._answer(messages.Pong(message.created))
+        if isinstance(message, control.Ping):
+            await self._answer(control.Pong(message.created))
             return
         if isinstance(message, sm.Error):
             return  # never answered, or two ends (or an echoing line) would not come to rest

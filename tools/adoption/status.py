@@ -6,19 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from eth_utils import to_checksum_address
-from perun.wire import service_messages as sm
+from perun.wire import inquiry_messages as im
 from sqlalchemy import Connection, create_engine, func, inspect, select
 
 from adoption import requests
 from adoption.store import channels, tables
 
 _STAGES = {
-    sm.STAGE_OPEN: "open",
-    sm.STAGE_FUNDING: "funding",
-    sm.STAGE_FUNDED: "funded",
-    sm.STAGE_DISPUTE: "dispute",
-    sm.STAGE_CONCLUDED: "concluded",
-    sm.STAGE_WITHDRAWN: "withdrawn",
+    im.STAGE_OPEN: "open",
+    im.STAGE_FUNDING: "funding",
+    im.STAGE_FUNDED: "funded",
+    im.STAGE_DISPUTE: "dispute",
+    im.STAGE_CONCLUDED: "concluded",
+    im.STAGE_WITHDRAWN: "withdrawn",
 }
 _FUNDING = ("none", "running", "done", "failed")
 

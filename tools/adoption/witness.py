@@ -7,6 +7,7 @@ import asyncio
 
 from perun.model import Allocation
 from perun.model.rules import RuleError, check_allocation
+from perun.wire import inquiry_messages as im
 from perun.wire import service_messages as sm
 from perun.wire.witness_messages import WitnessRequest
 
@@ -29,7 +30,7 @@ class Witness:
         self._buckets = Buckets(config.limits.witness_per_second, config.limits.witness_burst)
         self._turn = asyncio.Semaphore(_AT_ONCE)
 
-    async def answer(self, device: bytes, request: WitnessRequest) -> sm.Status:
+    async def answer(self, device: bytes, request: WitnessRequest) -> im.Status:
         """What the chain says of a channel of this device. Raises Refused."""
         params = request.params
         ident = verify.identify(self._config, params)
@@ -50,14 +51,14 @@ class Witness:
                 sm.ERROR_CHAIN, "the chain cannot be reached: try again later"
             ) from error
 
-    async def _look(self, device: bytes, request: WitnessRequest, ident: bytes) -> sm.Status:
+    async def _look(self, device: bytes, request: WitnessRequest, ident: bytes) -> im.Status:
         parties = request.params.participants
         head = await self._chain.head()
         dispute = await self._chain.dispute(ident, head.number)
         at = deposits.confirmed(self._chain, head)
         there = await deposits.all_held(self._chain, ident, request.assets, parties, at)
         funded = deposits.complete(there, request.funding_agreement, range(len(parties)))
-        return sm.Status(
+        return im.Status(
             request.request,
             ident,
             0,
@@ -72,5 +73,5 @@ class Witness:
 
 def _stage(dispute: Dispute | None, funded: bool) -> int:
     if dispute is not None:
-        return int(sm.STAGE_CONCLUDED if dispute.phase == CONCLUDED else sm.STAGE_DISPUTE)
-    return int(sm.STAGE_FUNDED if funded else sm.STAGE_FUNDING)
+        return int(im.STAGE_CONCLUDED if dispute.phase == CONCLUDED else im.STAGE_DISPUTE)
+    return int(im.STAGE_FUNDED if funded else im.STAGE_FUNDING)

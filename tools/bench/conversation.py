@@ -15,6 +15,8 @@ from perun.channel.machine import Channel, begin
 from perun.channel.opening import accept, agree, propose
 from perun.client.records import dump_channel
 from perun.model import Allocation, Params, State, Transaction, ether, transfer, with_balances
+from perun.wire import control_messages as control
+from perun.wire import inquiry_messages as im
 from perun.wire import messages
 from perun.wire import service_messages as service
 from perun.wire.compact import Compact, Contexts
@@ -130,7 +132,7 @@ def between_peers(peers: tuple[bytes, bytes] = ADDRESSES, aux: bytes = b"") -> d
     payer.receive(answer)
     balances = payer.current.state.allocation.balances
     return {
-        "ping": messages.Ping(_TIME * 10**9),
+        "ping": control.Ping(_TIME * 10**9),
         "proposal": channel.proposal,
         "acceptance": channel.acceptance,
         "proposal_rejection": messages.ChannelProposalRej(channel.proposal.proposal_id, _REASON),
@@ -185,21 +187,21 @@ def with_service() -> dict[str, Any]:
         "watch": service.WatchRequest(100, *later, ()),
         "watch_authorized": service.WatchRequest(100, *later, (_authorization(newest),)),
         "receipt": receipt(100, PAYEE.address, newest, newest_hash),
-        "dispute": service.DisputeRequest(101, newest.id),
-        "status_request": service.StatusRequest(102, newest.id),
-        "status": service.Status(
+        "dispute": im.DisputeRequest(101, newest.id),
+        "status_request": im.StatusRequest(102, newest.id),
+        "status": im.Status(
             102,
             newest.id,
             newest.version,
             newest_hash,
-            service.STAGE_DISPUTE,
+            im.STAGE_DISPUTE,
             newest.version - 1,
             _TIME,
             (sum(DEPOSITS),),
             newest.version,
         ),
-        "state_request": service.StateRequest(103, newest.id),
-        "held_state": service.HeldState(103, newest, signed),
+        "state_request": im.StateRequest(103, newest.id),
+        "held_state": im.HeldState(103, newest, signed),
         "chain_event": service.ChainEvent(
             newest.id, service.EVENT_REGISTERED, newest.version, _TIME
         ),

@@ -57,6 +57,8 @@ GROUPS = {
     "service on a serial line": ("perun.link.serial", "perun.link.tty", "perun.wire.serial"),
     "who opens a channel": ("perun.client.proposing",),
     "a witness": ("perun.client.witness", "perun.wire.witness_messages"),
+    "after a restart, in a dispute": ("perun.wire.compact_inquiry",),
+    "who is pinged": ("perun.wire.control_messages", "perun.wire.compact_control"),
     "channels on a partition": ("perun.store.flash", "perun.store.delta"),
     "safe mode": ("perun.store.salvage", "perun.store.salvage_flash"),
     "go-perun nodes": (

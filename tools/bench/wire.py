@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from adoption.bridge.perunio import Perunio
-from perun.wire import messages
+from perun.wire import control_messages as control
 from perun.wire.frame import tcp_frame
 from perun.wire.serial import serial_frame
 from perun.wire.protobuf import Protobuf
@@ -77,7 +77,7 @@ def _foreign(
     # Generation 1 authenticates nobody. In generation 2 the Ethereum backend's accounts send a
     # word, others a signature of RSA-2048; and a proposal has 256 bytes that say nothing.
     proof = b"" if generation == 1 else bytes(256) if kind == "rsa" else b"Authenticate"
-    auth = messages.AuthResponse(proof)
+    auth = control.AuthResponse(proof)
     aux = bytes(256 if generation == 2 else 0)
     sizes = {
         "auth": _size(auth, theirs, ours, frame),

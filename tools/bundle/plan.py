@@ -17,7 +17,6 @@ BUNDLES = {
         "perun.wire.msgpack",
         "perun.wire.service_messages",
         "perun.wire.compact",
-        "perun.wire.compact_service",
         "perun.wire.frame",
         "perun.channel",
         "perun.channel.machine",
@@ -44,6 +43,8 @@ BUNDLES = {
         "perun.channel.opening",
     ),
     "perun.chain.encodings": ("perun.chain.abi", "perun.chain.encodings"),
+    # After a restart, and in a dispute
+    "perun.wire.compact_inquiry": ("perun.wire.inquiry_messages", "perun.wire.compact_inquiry"),
     # The owner's visit
     "owner_visit": ("perun.link.owner", "owner_visit"),
     "links": ("charger", "console", "links", "tariff"),
@@ -54,7 +55,8 @@ BUNDLES = {
 KINDS = (
     "perun.wire.kinds",
     "perun.wire.compact",
-    "perun.wire.compact_service",
+    "perun.wire.compact_control",
+    "perun.wire.compact_inquiry",
     "perun.client.records",
     "perun.wire.compact_bridge",
     "perun.wire.compact_subchannel",

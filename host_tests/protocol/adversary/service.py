@@ -19,6 +19,7 @@ from perun.link import LinkError
 from perun.link.handshake import handshake
 from perun.model import Params, State
 from perun.model.rules import RuleError, check_state
+from perun.wire import inquiry_messages as im
 from perun.wire import service_messages as sm
 from perun.wire.compact import Compact, Contexts
 from perun.wire.messages import ROLE_SERVICE
@@ -157,13 +158,13 @@ class Service:
             if entry is None:
                 raise Refused(sm.ERROR_UNKNOWN_CHANNEL, "unknown channel")
             channel = entry.channel
-            if isinstance(message, sm.StateRequest):
-                return [sm.HeldState(message.request, channel.held.state, channel.held.sigs)]
-            if isinstance(message, sm.StatusRequest):
+            if isinstance(message, im.StateRequest):
+                return [im.HeldState(message.request, channel.held.state, channel.held.sigs)]
+            if isinstance(message, im.StatusRequest):
                 member = self._member(entry)
                 holdings = self._holdings(entry) if channel.chain else 0
                 return [requests.status(message.request, channel, member, {0: holdings})]
-            assert isinstance(message, sm.DisputeRequest)
+            assert isinstance(message, im.DisputeRequest)
             self._write(channel.id, dispute_wanted=True)
             self.visit(channel.id)
             return [sm.Ack(message.request)]

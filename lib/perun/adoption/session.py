@@ -9,15 +9,10 @@ from perun.wire import WireError
 from perun.wire.service_messages import (
     Ack,
     ChainEvent,
-    DisputeRequest,
     Error,
     FundRequest,
-    HeldState,
     Receipt,
     ServiceInfo,
-    StateRequest,
-    Status,
-    StatusRequest,
     WatchRequest,
     receipt_transcript,
 )
@@ -88,7 +83,7 @@ class Session:
         elif kind is Error and message.request == 0:
             # The service ended the session. On a serial line nothing else tells.
             raise ServiceError(message.code, message.text)
-        elif kind in (Ack, Receipt, Status, HeldState, Error):
+        elif hasattr(message, "request"):  # an answer
             entry = self._waiting.get(message.request)
             if entry:
                 entry[1] = message
@@ -158,13 +153,19 @@ class Session:
 
     async def dispute(self, channel_id):
         """Have the service register the newest state it holds."""
+        from perun.wire.inquiry_messages import DisputeRequest
+
         self._expect(await self.request(DisputeRequest, channel_id), Ack)
 
     async def status(self, channel_id):
         """The Status of one channel."""
+        from perun.wire.inquiry_messages import Status, StatusRequest
+
         return self._expect(await self.request(StatusRequest, channel_id), Status)
 
     async def held(self, channel_id):
         """The Transaction that the service guards for this channel."""
+        from perun.wire.inquiry_messages import HeldState, StateRequest
+
         answer = self._expect(await self.request(StateRequest, channel_id), HeldState)
         return Transaction(answer.state, answer.sigs)

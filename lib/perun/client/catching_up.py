@@ -3,13 +3,15 @@ when the service knows more. Forgotten afterwards. guardian: perun.client.guardi
 
 from perun.adoption.session import ServiceError
 from perun.channel import ACTING, FUNDING, WITHDRAWING, WITHDRAWN
-from perun.wire.service_messages import (
-    ERROR_NOT_ALLOWED,
-    ERROR_UNKNOWN_CHANNEL,
+from perun.wire.inquiry_messages import (
     STAGE_CONCLUDED,
     STAGE_DISPUTE,
     STAGE_FUNDED,
     STAGE_WITHDRAWN,
+)
+from perun.wire.service_messages import (
+    ERROR_NOT_ALLOWED,
+    ERROR_UNKNOWN_CHANNEL,
 )
 
 

@@ -89,7 +89,7 @@ class Guardian:
             if not self._session:
                 raise LinkError("no session with the service")
             await self._session.dispute(handle.id)
-        except (LinkError, ServiceError) as error:
+        except (LinkError, ServiceError, MemoryError) as error:
             raise ClientError(str(error))
 
     # -- the session ----------------------------------------------------------------------------

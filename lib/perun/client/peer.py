@@ -7,7 +7,6 @@ from perun.compat import const
 from perun.link import LinkClosed, LinkError
 from perun.wire import WireError
 from perun.wire.compact import Compact, Contexts
-from perun.wire.messages import Ping, Pong, Shutdown
 
 _MAX_BAD = const(16)  # undecodable frames before the link is closed
 
@@ -86,7 +85,11 @@ class Peer:
                 self._link = None
 
     async def _handle(self, message):
+        if len(message) > 1:
+            await self._client.receive(self, message)
+            return
+        # About the link itself, and rare
+        from perun.wire.control_messages import Ping, Pong
+
         if type(message) is Ping:
             await self.send(Pong(message.created))
-        elif type(message) not in (Pong, Shutdown):
-            await self._client.receive(self, message)

@@ -14,8 +14,8 @@ from perun.client.handle import ClientError
 from perun.compat import const
 from perun.link import LinkError
 from perun.wire.compact import Compact, Contexts
+from perun.wire.inquiry_messages import STAGE_FUNDED, STAGE_FUNDING, Status
 from perun.wire.messages import ROLE_DEVICE
-from perun.wire.service_messages import STAGE_FUNDED, STAGE_FUNDING, Status
 from perun.wire.witness_messages import WitnessRequest
 
 _FIRST_PAUSE = const(1)  # seconds before it is asked again, doubled up to the longest

@@ -15,7 +15,7 @@ import hashlib
 from perun.compat import const
 from perun.link import LinkError
 from perun.wire import WireError
-from perun.wire.messages import AuthResponse
+from perun.wire.control_messages import AuthResponse
 
 TIMEOUT = const(10)  # seconds, as go-perun's listener has it
 

@@ -10,17 +10,21 @@ from perun.compat import const
 from perun.model import Allocation, Asset, Params, State, SubAlloc, Transaction
 from perun.model.rules import MAX_ASSETS, MAX_LOCKED, PARTICIPANTS
 from perun.wire import WireError, kinds, messages
+from perun.wire import service_messages as service
 from perun.wire.msgpack import Reader, Writer
 
 _HANDLE = const(4)
 _ID = const(32)
 
 # The type numbers of the messages whose tables are loaded when one comes along.
-_FIRST_SUBCHANNEL = const(6)
+_CONTROL = const(0)
+_LAST_CONTROL = const(3)
+_SUBCHANNEL = const(6)
 _LAST_SUBCHANNEL = const(13)
-_FIRST_SERVICE = const(48)
-_LAST_SERVICE = const(59)
-_FIRST_BRIDGE = const(60)
+_NOTHING = const(32)  # all of these are known
+_INQUIRY = const(48)
+_LAST_INQUIRY = const(59)
+_BRIDGE = const(60)
 _LAST_BRIDGE = const(62)
 
 # Kinds beyond those of `perun.wire.kinds`.
@@ -29,6 +33,7 @@ _LAST_BRIDGE = const(62)
 # record: class, kinds
 # optional: kind, the value that nil stands for
 # known_state: a State without what the context of its channel has
+# watched_state: a State in full after params, a known one after none
 KINDS = {
     "key": ("key",),
     "asset": ("record", Asset, "amount", "holder", "u32"),
@@ -50,14 +55,14 @@ KINDS = {
     "some_sigs": ("list", "some_sig", PARTICIPANTS, PARTICIPANTS),
     "transaction": ("record", Transaction, "known_state", "some_sigs"),
     "some_transaction": ("optional", "transaction", None),
+    "some_params": ("optional", "params", None),
+    "watched_state": ("watched_state",),
+    "auth": ("record", service.WithdrawalAuth, "u16", "address", "amount", "sig"),
+    "auths": ("list", "auth", 0, MAX_ASSETS),
 }
 
 # By type number; up to 16 these are go-perun's own.
 MESSAGES = {
-    0: (messages.Ping, "time"),
-    1: (messages.Pong, "time"),
-    2: (messages.Shutdown, "text"),
-    3: (messages.AuthResponse, "proof"),
     4: (
         messages.LedgerChannelProposal,
         "id",
@@ -79,6 +84,14 @@ MESSAGES = {
     16: (messages.ChannelSync, "u8", "some_transaction"),
     32: (messages.Hello, "u8", "u8", "address", "amount", "id"),
     33: (messages.HelloProof, "sig"),
+    # What is rare names the channel by its whole id: the other side may not know the channel.
+    48: (service.ServiceInfo, "amount", "address", "assets", "u64"),
+    49: (service.ChainEvent, "id", "u8", "u64", "u64"),
+    50: (service.FundRequest, "u32", "u8", "params", "state", "sigs", "rows"),
+    51: (service.WatchRequest, "u32", "u8", "some_params", "watched_state", "sigs", "auths"),
+    54: (service.Ack, "u32"),
+    55: (service.Receipt, "u32", "key", "u64", "id", "sig"),
+    57: (service.Error, "u32", "u8", "text"),
 }
 
 CHECKS = {
@@ -185,8 +198,8 @@ def loads(kind, data):
 
 
 def _number(cls):
-    # A service's message is likelier than a sub-channel's, whose tables may stay away for ever.
-    for extension in (0, _FIRST_SERVICE, _FIRST_BRIDGE, _FIRST_SUBCHANNEL):
+    # An inquiry is likelier than a sub-channel's message, whose tables may stay away for ever.
+    for extension in (_NOTHING, _INQUIRY, _BRIDGE, _SUBCHANNEL, _CONTROL):
         _extend(extension)
         for number, message in MESSAGES.items():
             if message[0] is cls:
@@ -197,26 +210,22 @@ def _number(cls):
 def _extend(number):
     # The rarer messages cost no memory until one comes along, and a device may do without.
     try:
-        if _FIRST_SERVICE <= number <= _LAST_SERVICE:
-            from perun.wire import compact_service
+        if number <= _LAST_CONTROL:
+            from perun.wire import compact_control as more
+        elif _SUBCHANNEL <= number <= _LAST_SUBCHANNEL:
+            from perun.wire import compact_subchannel as more
 
-            _add(compact_service.KINDS, compact_service.MESSAGES)
-        elif _FIRST_SUBCHANNEL <= number <= _LAST_SUBCHANNEL:
-            from perun.wire import compact_subchannel
-
-            CHECKS.update(compact_subchannel.CHECKS)
-            _add(compact_subchannel.KINDS, compact_subchannel.MESSAGES)
-        elif _FIRST_BRIDGE <= number <= _LAST_BRIDGE:
-            from perun.wire import compact_bridge
-
-            _add(compact_bridge.KINDS, compact_bridge.MESSAGES)
+            CHECKS.update(more.CHECKS)
+        elif _INQUIRY <= number <= _LAST_INQUIRY:
+            from perun.wire import compact_inquiry as more
+        elif _BRIDGE <= number <= _LAST_BRIDGE:
+            from perun.wire import compact_bridge as more
+        else:
+            return
+        KINDS.update(more.KINDS)
+        MESSAGES.update(more.MESSAGES)
     except ImportError:
         pass
-
-
-def _add(more_kinds, more_messages):
-    KINDS.update(more_kinds)
-    MESSAGES.update(more_messages)
 
 
 class _Encoder(Writer):
@@ -271,7 +280,7 @@ class _Encoder(Writer):
             kinds.check_type(value, spec[1])
             self.array(len(spec) - 2)
             self.put_fields(spec[2:], value)
-        elif op == "watched_state":  # in full after params, by its handle after none
+        elif op == "watched_state":
             self.put("known_state" if self._missing else "state", value)
         else:
             self._put_known(value)

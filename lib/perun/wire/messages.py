@@ -1,8 +1,9 @@
 """What peers say to each other about ledger channels (go-perun's vocabulary), and the handshake.
 
 A codec (`compact`, `protobuf`) turns these into bytes and back. Decoders check shapes, lengths and
-ranges; whether a message makes sense is for `perun.channel` to say. Sub-channel and virtual
-channel messages live in `subchannel_messages`, the service's in `service_messages`.
+ranges; whether a message makes sense is for `perun.channel` to say. What peers say
+about a link lives in `control_messages`, sub-channel and virtual channel messages in
+`subchannel_messages`, the service's in `service_messages`.
 
 Source of the shapes: go-perun's wire protocol, messages of package client and wire.
 """
@@ -10,13 +11,6 @@ Source of the shapes: go-perun's wire protocol, messages of package client and w
 from collections import namedtuple
 
 from perun.compat import const
-
-# -- control ----------------------------------------------------------------------------------
-
-Ping = namedtuple("Ping", ("created",))  # Unix time in nanoseconds, below 2**63
-Pong = namedtuple("Pong", ("created",))
-Shutdown = namedtuple("Shutdown", ("reason",))
-AuthResponse = namedtuple("AuthResponse", ("signature",))  # go-perun's handshake; b"" in gen1
 
 # -- handshake between ours ---------------------------------------------------------------------
 

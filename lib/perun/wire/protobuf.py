@@ -13,6 +13,7 @@ from perun.compat import const
 from perun.model import State, SubAlloc, Transaction
 from perun.model.rules import MAX_ASSETS, MAX_LOCKED, PARTICIPANTS
 from perun.wire import WireError, kinds, messages
+from perun.wire import control_messages as control
 from perun.wire.protobuf_fields import fields, put_bytes, put_varint, varint
 
 _FIRST = const(3)
@@ -77,10 +78,10 @@ KINDS = {
 
 # By field of the Envelope.
 MESSAGES = {
-    3: ("message", messages.Ping, None, 0, ((1, "time"),)),
-    4: ("message", messages.Pong, None, 0, ((1, "time"),)),
-    5: ("message", messages.Shutdown, None, 0, ((1, "text"),)),
-    6: ("message", messages.AuthResponse, None, 0, ((1, "proof"),)),
+    3: ("message", control.Ping, None, 0, ((1, "time"),)),
+    4: ("message", control.Pong, None, 0, ((1, "time"),)),
+    5: ("message", control.Shutdown, None, 0, ((1, "text"),)),
+    6: ("message", control.AuthResponse, None, 0, ((1, "proof"),)),
     7: (
         "message",
         messages.LedgerChannelProposal,

@@ -3,7 +3,7 @@
 Every request carries a number of the device's choice that the answer repeats. A request may be
 sent again (after a lost link, say): the service answers the same and does nothing twice. A session
 starts with the handshake of `messages` (device ROLE_DEVICE, service ROLE_SERVICE), after which the
-service sends ServiceInfo.
+service sends ServiceInfo. What a device asks now and then is in `inquiry_messages`.
 """
 
 from collections import namedtuple
@@ -47,12 +47,6 @@ FundRequest = namedtuple(
 WatchRequest = namedtuple(
     "WatchRequest", ("request", "participant", "params", "state", "sigs", "auths")
 )
-# Register the newest state that the service holds: forced settlement.
-DisputeRequest = namedtuple("DisputeRequest", ("request", "channel_id"))
-# What do you hold for this channel? b"" asks for all channels: one Status each, then an Ack.
-StatusRequest = namedtuple("StatusRequest", ("request", "channel_id"))
-# Give back the state that you guard: a device that was restored from an old backup asks.
-StateRequest = namedtuple("StateRequest", ("request", "channel_id"))
 
 # -- service to device, answers ------------------------------------------------------------------
 
@@ -61,34 +55,8 @@ Ack = namedtuple("Ack", ("request",))
 # Answer to WatchRequest: the service holds this state durably. sig: the service's signature over
 # receipt_transcript(), evidence for the device.
 Receipt = namedtuple("Receipt", ("request", "channel_id", "version", "state_hash", "sig"))
-# version: newest state held; state_hash: its hash; stage: STAGE_*; registered: version on chain or
-# -1; timeout: block time in seconds or 0; holdings: what the asset holders hold for the device
-# now, one amount per asset; authorized: version whose authorizations the service holds, or -1.
-Status = namedtuple(
-    "Status",
-    (
-        "request",
-        "channel_id",
-        "version",
-        "state_hash",
-        "stage",
-        "registered",
-        "timeout",
-        "holdings",
-        "authorized",
-    ),
-)
-# Answer to StateRequest: the newest state held, with both signatures.
-HeldState = namedtuple("HeldState", ("request", "state", "sigs"))
 # request: 0 when no request is to blame; code: ERROR_*; text: what is wrong and what to do.
 Error = namedtuple("Error", ("request", "code", "text"))
-
-STAGE_OPEN = const(0)
-STAGE_FUNDING = const(1)
-STAGE_FUNDED = const(2)
-STAGE_DISPUTE = const(3)
-STAGE_CONCLUDED = const(4)
-STAGE_WITHDRAWN = const(5)
 
 ERROR_MALFORMED = const(1)  # no valid message
 ERROR_NOT_ALLOWED = const(2)  # not this device's channel, or not in this session

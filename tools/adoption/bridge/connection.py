@@ -13,7 +13,8 @@ import ssl
 from collections.abc import Callable
 from typing import NamedTuple
 
-from perun.wire import WireError, messages
+from perun.wire import control_messages as control
+from perun.wire import WireError
 from perun.wire.frame import tcp_frame
 from perun.wire.protobuf import Protobuf
 
@@ -67,7 +68,7 @@ class Connection:
         """The dialler's part. Raises LinkClosed and WireError."""
         self._speak(ends)
         async with _in_time():
-            await self.send(messages.AuthResponse(ends.own.proof))
+            await self.send(control.AuthResponse(ends.own.proof))
             self._check_proof(await self.recv(), ends.peer)
         self.since = asyncio.get_running_loop().time()
 
@@ -83,7 +84,7 @@ class Connection:
             # What has no frames may have come in part only: enough to tell who speaks.
             message = self._decode(body) if self.resumable else await self.recv()
             self._check_proof(message, ends.peer)
-            await self.send(messages.AuthResponse(ends.own.proof))
+            await self.send(control.AuthResponse(ends.own.proof))
         self.since = asyncio.get_running_loop().time()
         return ends
 
@@ -95,7 +96,7 @@ class Connection:
             self._protobuf = Protobuf(2, own, peer)
 
     def _check_proof(self, message: object, peer: PeerSection) -> None:
-        if not isinstance(message, messages.AuthResponse):
+        if not isinstance(message, control.AuthResponse):
             raise WireError("handshake: an AuthResponse is expected")
         if not addresses.proven(peer.wire, peer.address, message.signature):
             raise WireError("handshake: the signature is not that of the node's address")

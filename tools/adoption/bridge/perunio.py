@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from perun.model import NO_APP, Allocation, State, SubAlloc, Transaction
 from perun.model.rules import MAX_ASSETS, MAX_LOCKED, PARTICIPANTS
+from perun.wire import control_messages as control
 from perun.wire import WireError, kinds, messages
 from perun.wire.protobuf_asset import check_assets, dump_asset, load_asset
 
@@ -139,13 +140,13 @@ class _Writer:
 
     def message(self, message: object) -> None:
         match message:
-            case messages.Ping() | messages.Pong():
-                self.uint(int(isinstance(message, messages.Pong)), 1)
+            case control.Ping() | control.Pong():
+                self.uint(int(isinstance(message, control.Pong)), 1)
                 self.uint(message.created, 8)
-            case messages.Shutdown():
+            case control.Shutdown():
                 self.uint(2, 1)
                 self.text(message.reason)
-            case messages.AuthResponse():
+            case control.AuthResponse():
                 self.uint(3, 1)
                 self.out += len(message.signature).to_bytes(4, "big") + message.signature
             case messages.LedgerChannelProposal():
@@ -298,14 +299,14 @@ class _Reader:
         match number:
             case 0 | 1:
                 created = kinds.check_uint(self.uint(8), 63)
-                return messages.Pong(created) if number else messages.Ping(created)
+                return control.Pong(created) if number else control.Ping(created)
             case 2:
-                return messages.Shutdown(self.text())
+                return control.Shutdown(self.text())
             case 3:
                 size = int.from_bytes(self.raw(4), "big")
                 if size > 1024:
                     raise WireError("a signature of more than 1024 bytes")
-                return messages.AuthResponse(self.raw(size))
+                return control.AuthResponse(self.raw(size))
             case 4:
                 return self._proposal()
             case 5:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from perun.wire import control_messages as control
 from perun.wire import WireError, messages
 
 from adoption.bridge.connection import Ends
@@ -39,7 +40,7 @@ def to_node(ends: Ends, message: Any) -> Any:
 def to_device(ends: Ends, message: Any) -> Any:
     """A node's message as the device gets it; None for one that does not concern it. WireError
     for what is not relayed."""
-    if isinstance(message, (messages.Ping, messages.Pong, messages.Shutdown)):
+    if isinstance(message, (control.Ping, control.Pong, control.Shutdown)):
         return None  # go-perun defines them and neither sends nor answers them
     if isinstance(message, _CHANNEL):
         return message

@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 from eth_utils import to_checksum_address
+from perun.wire import inquiry_messages as im
 from perun.wire import WireError
 from perun.wire import service_messages as sm
 
@@ -239,7 +240,7 @@ class _Device:
             await self._guard(request.latest)
         if request.channel_id not in self._shown:
             raise Refused(sm.ERROR_NOT_ALLOWED, "show a signed state of the channel first")
-        await self._serve(self._address, sm.DisputeRequest(0, request.channel_id))
+        await self._serve(self._address, im.DisputeRequest(0, request.channel_id))
 
     # -- who and how ------------------------------------------------------------------------------
 

@@ -77,6 +77,8 @@ async def _day(tls: bool) -> Loaded:
 
 def _work(device: Device, port: int) -> Callable[[], station.Work]:
     async def work() -> int:
+        # The service is there first: about channels that a device has before, it is asked more.
+        await device.said("loaded", module="perun.client.catching_up")
         await station.charge(device, port, _PAYMENTS)
         await device.ask()
         return 0

@@ -13,10 +13,14 @@ from bundle.world import Module, World
 
 # A package is loaded with each module in it: its names come when somebody asks for one.
 _PACKAGE = """def __getattr__(name):
-    names = __import__("{0}._names", None, None, ("*",))
+    from perun.compat import member
+    return member(__name__, name)
+"""
+_MEMBER = """def member(package, name):
+    names = __import__(package + "._names", None, None, ("*",))
     if hasattr(names, name):
         return getattr(names, name)
-    return __import__("{0}." + name, None, None, ("*",))
+    return __import__(package + "." + name, None, None, ("*",))
 """
 
 
@@ -34,13 +38,15 @@ def texts(world: World) -> dict[Path, str]:
             found[Path(*name.split(".")).with_suffix(".py")] = texts
         elif home != module.name:
             if path.name == "__init__.py":
-                found[path] = _PACKAGE.format(module.name)
+                found[path] = _PACKAGE
                 path = path.with_name("_names.py")
             aliases[path] = _tree(_alias(world, module))
         elif module.is_native:
             found[path] = module.text
         else:
             bodies[path] = Rewriter(module, world).body()
+            if module.name == "perun.compat":
+                bodies[path] += ast.parse(_MEMBER).body
     trees = {path: _tree(body) for path, body in bodies.items()}
     stays = kept(world, list(trees.values()))
     short = {path: shorten(tree, stays) for path, tree in trees.items()}

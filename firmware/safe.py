@@ -17,7 +17,7 @@ import os
 
 from perun.chain.address import to_checksum
 from perun.chain.ethereum import Ethereum
-from perun.client.records import read_channel
+from perun.client.keeping import read_channel
 from perun.compat import const
 from perun.link import LinkError
 from perun.link.handshake import handshake

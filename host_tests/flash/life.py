@@ -26,7 +26,7 @@ from perun.channel import (
 from perun.client import Client
 from perun.client.handle import Refused
 from perun.client.peer import Peer
-from perun.client.records import load_channel
+from perun.client.keeping import load_channel
 from perun.link.memory import pair
 from perun.model import transfer
 from perun.store.memory import MemoryStore

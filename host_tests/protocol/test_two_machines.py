@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from channels import ALICE, BOB, machines
 from perun.chain.ethereum import Ethereum
 from perun.channel import DOUBT_PEER, SIGNING, Ask, Persist, ProtocolError, Send
-from perun.client.records import dump_channel, load_channel
+from perun.client.keeping import load_channel
+from perun.client.records import dump_channel
 from perun.model import transfer, with_balances
 from perun.model.rules import RuleError, totals
 from perun.wire.messages import ChannelUpdate, ChannelUpdateAcc

@@ -20,7 +20,8 @@ from perun.channel import (
 from perun.channel.foreign import ForeignChannel
 from perun.client import Client
 from perun.client.handle import Refused
-from perun.client.records import dump_channel, load_channel
+from perun.client.keeping import load_channel
+from perun.client.records import dump_channel
 from perun.link.memory import pair
 from perun.model import Transaction, transfer, with_balances
 from perun.model.rules import RuleError

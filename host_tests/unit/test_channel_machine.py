@@ -25,7 +25,8 @@ from perun.channel import (
     Watch,
 )
 from perun.channel.machine import begin
-from perun.client.records import dump_channel, load_channel
+from perun.client.keeping import load_channel
+from perun.client.records import dump_channel
 from perun.model import Transaction, transfer, with_balances
 from perun.model.rules import RuleError
 from perun.wire.messages import ChannelSync, ChannelUpdate, ChannelUpdateAcc, ChannelUpdateRej

@@ -125,7 +125,7 @@ def test_a_frozen_channel_does_not_cost_the_link():
     async def main():
         made, session, states = await bridged()
         machine = opened(kind=ForeignChannel)[0]
-        handle = made._adopt(machine, made.foreign("node"))
+        handle = made.adopt(machine, made.foreign("node"))
         handle.failed = "no room"
         await made.bridge.receive(PeerState("node", True, ""))
         await soon(lambda: any("frozen" in text for text in made.errors))

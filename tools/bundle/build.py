@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Collection
 from pathlib import Path
 
 from bundle.errors import with_texts
@@ -24,8 +25,9 @@ _MEMBER = """def member(package, name):
 """
 
 
-def texts(world: World) -> dict[Path, str]:
-    """File -> its text for the device. A package of words alone has none."""
+def texts(world: World, inner: Collection[str] = ()) -> dict[Path, str]:
+    """File -> its text for the device. A package of words alone has none, nor has a member of a
+    bundle that nobody needs by its own name, one of `inner`."""
     found: dict[Path, str] = {}
     bodies: dict[Path, list[ast.stmt]] = {}
     aliases: dict[Path, ast.Module] = {}
@@ -36,6 +38,8 @@ def texts(world: World) -> dict[Path, str]:
             name = _texts_of(module.name)
             bodies[path], texts = with_texts(_bundle(world, module.name), name)
             found[Path(*name.split(".")).with_suffix(".py")] = texts
+        elif home != module.name and module.name in inner:
+            continue
         elif home != module.name:
             if path.name == "__init__.py":
                 found[path] = _PACKAGE

@@ -45,10 +45,51 @@ BUNDLES = {
     "perun.chain.encodings": ("perun.chain.abi", "perun.chain.encodings"),
     # After a restart, and in a dispute
     "perun.wire.compact_inquiry": ("perun.wire.inquiry_messages", "perun.wire.compact_inquiry"),
+    # Other links, stores and peers
+    "perun.link.serial": ("perun.wire.serial", "perun.link.serial"),
+    "perun.store.flash": ("perun.store.delta", "perun.store.flash"),
+    "perun.client.foreign": ("perun.channel.foreign", "perun.client.foreign"),
+    "perun.wire.protobuf": ("perun.wire.protobuf_fields", "perun.wire.protobuf"),
+    "perun.wire.compact_bridge": ("perun.wire.bridge_messages", "perun.wire.compact_bridge"),
+    "perun.wire.compact_control": ("perun.wire.control_messages", "perun.wire.compact_control"),
+    "perun.wire.compact_subchannel": (
+        "perun.wire.subchannel_messages",
+        "perun.wire.compact_subchannel",
+    ),
     # The owner's visit
     "owner_visit": ("perun.link.owner", "owner_visit"),
     "links": ("charger", "console", "links", "tariff"),
 }
+
+# Those of them that applications have no use for: by their own names they are not found. What the
+# device's own modules import from them is found where it is.
+INNER = (
+    "perun.model.rules",
+    "perun.model.opening",
+    "perun.chain.abi",
+    "perun.chain.form",
+    "perun.chain.nonce",
+    "perun.wire.kinds",
+    "perun.wire.msgpack",
+    "perun.wire.service_messages",
+    "perun.wire.inquiry_messages",
+    "perun.wire.control_messages",
+    "perun.wire.subchannel_messages",
+    "perun.wire.bridge_messages",
+    "perun.wire.protobuf_fields",
+    "perun.wire.frame",
+    "perun.wire.serial",
+    "perun.channel.machine",
+    "perun.channel.foreign",
+    "perun.link.io_micropython",
+    "perun.link.owner",
+    "perun.adoption.session",
+    "perun.store.delta",
+    "perun.client.guardian",
+    "perun.client.peer",
+    "perun.crypto._secp256k1_programs",
+    "perun.crypto._secp256k1_machine",
+)
 
 # Modules in which a text that names a kind of value (an entry of their KINDS, or what it begins
 # with) means nothing else: on a device each such name is a number, which takes no memory.
@@ -58,6 +99,7 @@ KINDS = (
     "perun.wire.compact_control",
     "perun.wire.compact_inquiry",
     "perun.client.records",
+    "perun.client.keeping",
     "perun.wire.compact_bridge",
     "perun.wire.compact_subchannel",
     "perun.wire.witness_messages",
@@ -85,9 +127,11 @@ def roots(arch: str) -> tuple[str, ...]:
 
 
 def runs_on(module: str, arch: str) -> bool:
-    """Whether an architecture of mpy-cross has use for a module: native ones come in machine code
-    for Arm, with UMAAL where the core has it, in viper for the others, and in viper for words of
-    64 bits (lib/perun/crypto/README.md)."""
+    """Whether an architecture of mpy-cross has use for a module: not for CPython's. Native ones
+    come in machine code for Arm, with UMAAL where the core has it, in viper for the others, and in
+    viper for words of 64 bits (lib/perun/crypto/README.md)."""
+    if module.endswith("_cpython"):
+        return False
     if arch.startswith("armv"):
         other = "_secp256k1_thumb" if arch.startswith("armv7em") else "_umaal"
         return not module.endswith(("_viper", "_viper64", other))

@@ -191,11 +191,11 @@ def test_what_our_own_version_says() -> None:
     assert set(ours.writes) <= set(ours.reads)
     from perun.channel.foreign import ForeignChannel
     from perun.channel.machine import Channel
-    from perun.client import records
+    from perun.client import keeping
     from perun.store import flash, journal
 
     assert {f"channel{kind.FORMAT}" for kind in (Channel, ForeignChannel)} < set(ours.writes)
-    assert {f"channel{one}" for one in records._FORMATS} < set(ours.reads)
+    assert {f"channel{one}" for one in keeping._FORMATS} < set(ours.reads)
     assert {flash._MAGIC.decode(), journal._MAGIC.decode(), "key1"} < set(ours.writes)
 
 

@@ -17,6 +17,7 @@ from demo.device import Device
 
 HEAP = 176 * 1024  # of a station with its service by TLS or a serial line, a car and a channel
 ROMFS = 132 * 1024  # of the same with its modules in a ROMFS, which does not count
+WITNESS = 8 * 1024  # more of a station with a witness by TLS
 CHANNEL = 16 * 1024  # for each further channel, its car and its link
 GROWTH = 4096  # bytes more in use after many payments: what may be under way when it is asked
 FLASH = 90 * 1024  # .mpy files of the engine: what it loads on any architecture
@@ -35,6 +36,11 @@ def test_a_station_fits(tls: bool) -> None:
 def test_a_station_that_comes_back_fits() -> None:
     stations = station.Stations(20, lambda _: None, again=True)
     assert stations.run(HEAP) is not None, stations.failure
+
+
+def test_a_station_with_a_witness_fits() -> None:
+    stations = station.Stations(20, lambda _: None, witness=True)
+    assert stations.run(HEAP + WITNESS) is not None, stations.failure
 
 
 def test_a_station_with_its_modules_in_flash_fits() -> None:

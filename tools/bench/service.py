@@ -9,20 +9,24 @@ from __future__ import annotations
 import os
 from typing import Any, NoReturn
 
+from perun.chain.account import Account
 from perun.chain.ethereum import Ethereum
 from perun.link import Link
 from perun.link.handshake import handshake
+from perun.wire import inquiry_messages as im
 from perun.wire import messages
 from perun.wire import service_messages as sm
 from perun.wire.compact import Compact, Contexts
+from perun.wire.witness_messages import WitnessRequest
 
 from bench import conversation
 
 
 class Service:
-    """run() serves the link of one device."""
+    """run() serves the link of one device; as a witness as well."""
 
-    def __init__(self) -> None:
+    def __init__(self, account: Account = conversation.SERVICE) -> None:
+        self._account = account
         self._chain = Ethereum()
         self._contexts = Contexts()
         self._codec = Compact(self._contexts)
@@ -42,10 +46,10 @@ class Service:
     async def _shake_hands(self, link: Link) -> None:
         # A device drops what a serial line brings before it has said Hello itself.
         heard = _Heard(link, await link.recv())
-        account, chain_id = conversation.SERVICE, conversation.CHAIN_ID
+        chain_id = conversation.CHAIN_ID
         role = messages.ROLE_SERVICE
         hello = await handshake(
-            heard, self._codec, self._chain, account, role, chain_id, os.urandom(32)
+            heard, self._codec, self._chain, self._account, role, chain_id, os.urandom(32)
         )
         self._device = hello.address
         info = sm.ServiceInfo(chain_id, b"\xad" * 20, (conversation.ASSET,), 60)
@@ -57,6 +61,11 @@ class Service:
             return [sm.Ack(request.request), event]
         if isinstance(request, sm.WatchRequest):
             return self._watch(request)
+        if isinstance(request, WitnessRequest):
+            ident = self._chain.channel_id(request.params)
+            return [
+                im.Status(request.request, ident, 0, bytes(32), im.STAGE_FUNDED, -1, 0, (0,), -1)
+            ]
         # Nothing is known before it is watched, and no channel lives longer than the session.
         number = getattr(request, "request", 0)
         return [sm.Error(number, sm.ERROR_UNKNOWN_CHANNEL, "unknown: send the params")]

@@ -45,6 +45,7 @@ PAYMENT = 10 * _PRICE // 1000  # 10 Wh
 _DEPOSIT = 10**18
 _TIMEOUT = 30  # seconds for one run
 _SERVICE_BAUD = 115200
+WITNESS = Account(b"\x17" * 32)
 
 Progress = Callable[[str], None]
 Work = Coroutine[Any, Any, int]
@@ -74,17 +75,23 @@ def measure(progress: Progress, payments: int = PAYMENTS) -> dict[str, int]:
 class Stations:
     """Runs of the station, each with a folder and a key of its own. tls: its link to the service
     is TLS, else a serial line. again: with TLS, the power is cut half-way, and the station comes
-    back with its channel."""
+    back with its channel. witness: it has one, by TLS."""
 
     device: type[Device] = Device  # how it is run
 
     def __init__(
-        self, payments: int, progress: Progress, tls: bool = True, again: bool = False
+        self,
+        payments: int,
+        progress: Progress,
+        tls: bool = True,
+        again: bool = False,
+        witness: bool = False,
     ) -> None:
         self._payments = payments
         self._progress = progress
         self._tls = tls
         self._again = again
+        self._witness = witness
         self.failure = ""  # why the last run failed
 
     def smallest(self) -> int:
@@ -119,7 +126,13 @@ class Stations:
             serving = by_tls(folder) if self._tls else by_line()
             service, place = await stack.enter_async_context(serving)
             port = free_port()
-            station = self.device("station", folder, configuration(place, port), str(heap))
+            settings = configuration(place, port)
+            if self._witness:
+                serve, place = await stack.enter_async_context(by_tls(folder, WITNESS))
+                settings["witness"] = {**place, "address": to_checksum(WITNESS.address)}
+                second = asyncio.create_task(serve())
+                stack.callback(second.cancel)
+            station = self.device("station", folder, settings, str(heap))
             works = partial(charge, station, port, self._payments, self._again)
             return await spend(station, service, works, _TIMEOUT + self._payments / 2)
 
@@ -145,9 +158,11 @@ async def by_line() -> AsyncIterator[tuple[Any, dict[str, Any]]]:
 
 
 @asynccontextmanager
-async def by_tls(folder: Path) -> AsyncIterator[tuple[Any, dict[str, Any]]]:
-    """The same for a TLS port."""
-    own = certificate.load(folder / "certificate.pem", create=True)
+async def by_tls(
+    folder: Path, account: Account = conversation.SERVICE
+) -> AsyncIterator[tuple[Any, dict[str, Any]]]:
+    """The same for a TLS port. account: of the service."""
+    own = certificate.load(folder / f"{account.address.hex()}.pem", create=True)
     links: asyncio.Queue[Link] = asyncio.Queue()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -159,7 +174,7 @@ async def by_tls(folder: Path) -> AsyncIterator[tuple[Any, dict[str, Any]]]:
     async def serve() -> None:
         while True:  # a station that comes back has a new link
             with suppress(LinkError):
-                await Service().run(await links.get())
+                await Service(account).run(await links.get())
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=own.context())
     port = server.sockets[0].getsockname()[1]

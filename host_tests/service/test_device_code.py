@@ -9,12 +9,14 @@ import asyncio
 import secrets
 
 import pytest
+from demo.wires import SerialLine
 from perun.adoption.session import ServiceError, Session
 from perun.chain.account import Account
 from perun.chain.ethereum import Ethereum
 from perun.channel import Limits
 from perun.client import Client
-from perun.link import memory, tcp
+from perun.client.guardian import Guardian
+from perun.link import memory, serial, tcp
 from perun.link.handshake import HandshakeError, handshake
 from perun.model import Transaction, ether
 from perun.store.memory import MemoryStore
@@ -98,6 +100,25 @@ async def test_device_refuses_another_service(start, cars):
     service = await start(*cars)
     with pytest.raises(HandshakeError, match="another address"):
         await session(service, cars[0], [], bytes(20))
+
+
+async def test_a_device_with_nothing_to_say_notices_that_its_service_started_anew(
+    start, cars, monkeypatch
+):
+    """Behind a serial line nothing else tells; whoever asks for the device would ask in vain."""
+    line = SerialLine()
+    section = {"serial": [{"path": line.service, "baud": 115200}]}
+    first = await start(*cars, service=section)
+    monkeypatch.setattr(Guardian, "quiet", 0.1)
+    limits = Limits((), (), 60, 86400)
+    client = Client(Account(cars[0].secret), 1337, limits, cars[0].receiver, MemoryStore())
+    guarding = asyncio.create_task(client.guard(lambda: serial.dial(line.device)))
+    await kit.until(lambda: client.guardian and client.guardian.connected)
+    await start.stop(first)
+    second = await start(*cars, service=section)
+    await kit.until(lambda: second.hub.connected(client.account.address))
+    guarding.cancel()
+    line.close()
 
 
 class Queued:

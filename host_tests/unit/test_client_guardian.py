@@ -9,9 +9,11 @@ from perun.link import LinkError
 from perun.link.handshake import handshake
 from perun.link.memory import pair
 from perun.wire.compact import Compact
+from perun.wire.control_messages import Ping, Pong
 from perun.wire.messages import ROLE_SERVICE
 from perun.wire.inquiry_messages import STAGE_FUNDED, Status, StatusRequest
 from perun.wire.service_messages import (
+    Error,
     Receipt,
     ServiceInfo,
     receipt_transcript,
@@ -79,6 +81,42 @@ def test_a_lack_of_memory_loses_no_authorization():
         assert not failures and len(services) == 3
         assert [len(request.auths) for request in watched] == [1]
         assert "service: no memory" in bob.errors
+        for task in [guarding] + services:
+            task.cancel()
+
+    run(main())
+
+
+def test_a_service_that_has_lost_the_session_is_noticed_with_nothing_to_say():
+    async def main():
+        bob, pings, enough = client(BOB, seed=2), [], asyncio.Event()
+        codec = Compact(bob.contexts)
+
+        async def serve_anew(link):
+            """In its first session it is there for two pings, and starts anew."""
+            await handshake(link, codec, CHAIN, SERVICE, ROLE_SERVICE, CHAIN_ID, b"\x05" * 32)
+            while True:
+                message = codec.decode(await link.recv())
+                pings.append(message)
+                if len(pings) == 5:
+                    enough.set()
+                again = len(pings) != 3
+                await link.send(codec.encode(Pong(message.created) if again else Error(0, 5, "")))
+
+        async def dial():
+            near, far = pair()
+            services.append(asyncio.create_task(serve_anew(far)))
+            return near
+
+        services = []
+        guarding = asyncio.create_task(bob.guard(dial, SERVICE.address))
+        await asyncio.sleep(0)
+        bob.guardian.quiet = 0.01
+        await enough.wait()
+        assert len(services) == 2 and set(pings) == {Ping(0)}
+        assert [text for text in bob.errors if "service" in text] == [
+            "service: service:  (code 5)"
+        ]
         for task in [guarding] + services:
             task.cancel()
 

@@ -20,6 +20,9 @@ from perun.wire.service_messages import (
 _PATIENCE = const(5)  # seconds for an answer, before the same is sent again
 _TRIES = const(3)
 _MAX_BAD = const(16)  # undecodable frames before the session ends
+# Ping(0) and its Pong as the codec writes them, whose tables for these stay away.
+_PING = b"\x92\0\0"
+_PONG = b"\x92\1\0"
 
 
 class ServiceError(Exception):
@@ -60,6 +63,8 @@ class Session:
         try:
             while True:
                 body = await self._link.recv()
+                if body == _PONG:
+                    continue
                 try:
                     await self._dispatch(self._codec.decode(body))
                 except WireError:
@@ -90,6 +95,10 @@ class Session:
                 entry[0].set()
         elif self.on_other:
             await self.on_other(message)
+
+    async def knock(self):
+        """Have a service that does not know this session say so, which ends it. LinkError."""
+        await self._link.send(_PING)
 
     async def tell(self, message):
         """Send what has no answer. LinkError."""

@@ -35,6 +35,8 @@ class Guardian:
     """client: perun.client.Client; dial: coroutine function that returns a link to the service;
     expect: the service's 20-byte address, or None to trust the first one that answers."""
 
+    quiet = 60  # seconds with nothing to say, after which the service is asked for a sign of life
+
     def __init__(self, client, dial, expect):
         self.client = client
         self._dial = dial
@@ -144,12 +146,20 @@ class Guardian:
                 while self._fund or self._watch or self._review:
                     await self._next(session)
                     self._progress.set()
-                self._wake.clear()
-                await self._wake.wait()
+                await self._rest(session)
         except (OSError, ServiceError, ClientError, ProtocolError, MemoryError) as error:
             self.client.on_error("service: " + str(error))
         finally:
             session.close()  # whatever it was: the next session starts afresh
+
+    async def _rest(self, session):
+        """Wait for work. No serial line tells that the service has started anew, and until this
+        side says something nobody reaches it: such a service answers that it knows no session."""
+        self._wake.clear()
+        try:
+            await asyncio.wait_for(self._wake.wait(), self.quiet)
+        except asyncio.TimeoutError:
+            await session.knock()
 
     async def _next(self, session):
         if self._watch:

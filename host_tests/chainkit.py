@@ -41,12 +41,14 @@ class Sent:
 
 
 class Chain:
-    """anvil (`node`), the addresses of the contracts (`place`), and the contracts themselves."""
+    """anvil (`node`), the addresses of the contracts (`place`), and the contracts themselves.
+    source: whose they are, see contracts.build.artifact."""
 
-    def __init__(self, node: Anvil, place: Deployment) -> None:
+    def __init__(self, node: Anvil, place: Deployment, source: str | None = None) -> None:
         self.node = node
         self.web3 = node.web3
         self.place = place
+        self.source = source
         self.accounts = node.web3.eth.accounts
         self.adjudicator = self.contract("Adjudicator", place.adjudicator)
         self.eth_holder = self.contract("AssetHolderETH", place.eth_holder)
@@ -54,7 +56,7 @@ class Chain:
         self.token = self.contract("PerunToken", place.token)
 
     def contract(self, name: str, address: Any) -> Contract:
-        return contract(self.web3, name, address)
+        return contract(self.web3, name, address, self.source)
 
     def send(self, call: ContractFunction, sender: Any = None, value: int = 0) -> Sent:
         """Mines a transaction. Raises Reverted."""

@@ -7,6 +7,7 @@ green run hides them.
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -15,17 +16,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from adoption.bridge import line
 from chainkit import Chain, anvil
 from contracts.anvil import Anvil
 from contracts.deploy import Deployment, deploy
 from contracts.toolchain import MissingProgram
-from goperun.build import go, program
+from goperun.build import PROGRAMS, go, program
 from goperun.node import Node
 from ours import Ours, node_options
+from perun.client import guardian
 
 __all__ = ["anvil"]
 
 NewNode = Callable[..., Awaitable[Node]]
+
+IMPATIENT = (  # what tests need not wait for
+    (line, "_FIRST_PAUSE", 0.1),
+    (guardian, "_FIRST_PAUSE", 0.1),
+    (guardian.Guardian, "quiet", 0.5),
+)
+SOURCES = {1: "perun-gen1", 2: "perun"}  # of the contracts, by generation
 
 
 def pytest_report_header() -> str:
@@ -40,7 +50,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     here = Path(__file__).parent
     if any(here in item.path.parents for item in session.items):
         with suppress(MissingProgram):
-            program(2)
+            for generation in PROGRAMS:
+                program(generation)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -55,21 +66,33 @@ def built() -> None:
 
 
 @pytest.fixture(scope="session")
-def deployment(built: None, anvil: Anvil) -> Deployment:
-    """Perun's own contracts."""
-    return deploy(anvil.web3, source="perun")
+def deployments(built: None, anvil: Anvil) -> Callable[[int], Deployment]:
+    """A function that puts Perun's own contracts of a generation on the chain, once."""
+    return functools.cache(lambda generation: deploy(anvil.web3, source=SOURCES[generation]))
 
 
 @pytest.fixture
-def chain(anvil: Anvil, deployment: Deployment) -> Iterator[Chain]:
+def generation() -> int:
+    """Of the contracts and of go-perun; tests of both say which."""
+    return 2
+
+
+@pytest.fixture
+def deployment(deployments: Callable[[int], Deployment], generation: int) -> Deployment:
+    """Perun's own contracts."""
+    return deployments(generation)
+
+
+@pytest.fixture
+def chain(anvil: Anvil, deployment: Deployment, generation: int) -> Iterator[Chain]:
     """The contracts as on the first day."""
     before = anvil.snapshot()
-    yield Chain(anvil, deployment)
+    yield Chain(anvil, deployment, SOURCES[generation])
     anvil.revert(before)
 
 
 @pytest.fixture
-async def new_node(chain: Chain, tmp_path: Path) -> AsyncIterator[NewNode]:
+async def new_node(chain: Chain, generation: int, tmp_path: Path) -> AsyncIterator[NewNode]:
     """A function that starts a node, `await new_node(persistent=True)`: each has an account of
     its own. They end with the test."""
     numbers = itertools.count()
@@ -78,6 +101,7 @@ async def new_node(chain: Chain, tmp_path: Path) -> AsyncIterator[NewNode]:
         async def start(**options: Any) -> Node:
             number = next(numbers)
             options.setdefault("payer", 6 + number)  # 5 pays for the service
+            options.setdefault("generation", generation)
             node = Node(tmp_path / f"node{number}", chain.node.ws_url, chain.place, **options)
             stack.push_async_callback(node.stop)
             await node.start()
@@ -101,9 +125,13 @@ async def time_passes(chain: Chain) -> AsyncIterator[None]:
 
 
 @pytest.fixture
-async def meet(new_node: Any, chain: Chain, tmp_path: Path) -> AsyncIterator[Any]:
+async def meet(
+    new_node: Any, chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Any]:
     """`node, ours = await meet(way)`: a go-perun node, and a device of ours that has it for a
     peer; dials=False: the node dials. They end with the test."""
+    for where, name, seconds in IMPATIENT:
+        monkeypatch.setattr(where, name, seconds)
     async with AsyncExitStack() as stack:
         numbers = itertools.count()
 

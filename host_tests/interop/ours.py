@@ -21,6 +21,7 @@ import ssl
 from pathlib import Path
 from typing import Any
 
+from adoption import encoding
 from adoption.bridge.identity import Keyring, rsa_key, simple_identity
 from adoption.service import Service
 from chainkit import Chain
@@ -36,7 +37,7 @@ from perun.model import ether
 from perun.store.memory import MemoryStore
 from service import kit
 
-WAYS = ("tcp", "serial", "perunio", "ethereum", "direct")
+WAYS = ("tcp", "serial", "perunio", "ethereum", "direct", "gen1")
 NAME = "node"  # what the device calls its peer
 _LIMIT = 4096
 
@@ -59,7 +60,7 @@ class Ours:
         self.told: list[tuple[bytes, str, Any]] = []
         self.errors: list[str] = []
         self._folder = folder
-        self._account = Account(secrets.token_bytes(32))
+        self._account = _account(way, node, name)
         self._store = MemoryStore()
         self._assets = tuple(
             ether(chain.web3.eth.chain_id, holder) for holder in (kit.eth(chain), kit.erc20(chain))
@@ -69,7 +70,7 @@ class Ours:
         self._serving: list[asyncio.Task[Any]] = []
         self._line: SerialLine | None = None
         self._direct: Any = None
-        self._generation = 1 if way == "gen1" else 2
+        self._generation = generation_of(way)
         self._bridged = way not in ("direct", "gen1")
         self._server: asyncio.Server | None = None
 
@@ -103,14 +104,15 @@ class Ours:
             document["service"]["serial"] = [{"path": self._line.service, "baud": 115200}]
         if self._bridged:
             document["bridge"] = self._bridge()
-        self._service = Service(kit.parse(document, self._folder))
-        task = asyncio.create_task(self._service.run())
+        service = Service(kit.parse(document, self._folder))
+        task = asyncio.create_task(service.run())
         self._serving = [task]
-        ready = asyncio.create_task(self._service.ready.wait())
+        ready = asyncio.create_task(service.ready.wait())
         await asyncio.wait({task, ready}, timeout=60, return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
         if task.done():
             task.result()
+        self._service = service  # until now the device dials the old one
         if self._bridged and not self._dials:
             await self.node.peer(self.wire, f"127.0.0.1:{self.bridge_port}")
 
@@ -174,14 +176,18 @@ class Ours:
         port = self._server.sockets[0].getsockname()[1]
         await self.node.peer(self.wire, f"127.0.0.1:{port}")
 
+    async def dial(self) -> Any:
+        """Connect to the node itself, whether there is a link or not; the peer."""
+        pins: Any = ()
+        if self._generation == 2:
+            pins = (await asyncio.to_thread(_fingerprint, self.node.port),)
+        link = await tcp.connect("127.0.0.1", self.node.port, _LIMIT, pins)
+        return await self._direct.connect(link)
+
     async def _keep_dialling(self) -> None:
         while True:
             with contextlib.suppress(OSError):
-                pins: Any = ()
-                if self._generation == 2:
-                    pins = (await asyncio.to_thread(_fingerprint, self.node.port),)
-                link = await tcp.connect("127.0.0.1", self.node.port, _LIMIT, pins)
-                peer = await self._direct.connect(link)
+                peer = await self.dial()
                 await kit.until(lambda peer=peer: not peer.connected, 10**6)
             await asyncio.sleep(0.2)
 
@@ -213,6 +219,18 @@ class Ours:
         await kit.until(lambda: self.client.foreign(NAME).connected)
         return self.client.foreign(NAME)
 
+    async def found(self) -> None:
+        """Once the service knows the device, and the node would be let in."""
+
+        def known() -> bool:
+            assert self._service is not None
+            bridge = self._service.bridge
+            return self._service.hub.connected(self._account.address) and (
+                bridge is None or bool(bridge._lines)
+            )
+
+        await kit.until(known)
+
     async def propose(self, *rows: Any, **more: Any) -> Any:
         """Open a channel with (own, node's) for each asset, and wait for the money; the handle."""
         peer = await self.peer()
@@ -226,8 +244,8 @@ class Ours:
         """Have the node open a channel with (its, own) for each asset; the handle."""
         if self._dials or self.client.foreign(NAME).connected:
             await self.peer()
-        elif self._bridged:
-            await kit.until(lambda: self._service and self._service.bridge._lines)
+        else:
+            await self.found()
         opened = await self.node.propose(self.wire, rows, assets=range(len(rows)), **more)
         handle = self.client.channels[bytes.fromhex(opened["channel"])]
         await handle.opened(60)
@@ -264,16 +282,39 @@ class Ours:
         except TimeoutError:
             raise AssertionError(f"{self.wallet()} and not {wanted}: {self.errors}") from None
 
+    def register(self, params: Any, transaction: Any) -> None:
+        """Put a state that both have signed on the chain, however old."""
+        state, sigs = transaction
+        signed = (
+            encoding.params_tuple(params, self._generation),
+            encoding.state_tuple(state, self._generation),
+            list(sigs),
+        )
+        self.chain.send(self.chain.adjudicator.functions.register(signed, []))
+
     def registered(self, handle: Any) -> tuple[int, int]:
         """(version, phase) on the chain."""
         found = self.chain.adjudicator.functions.disputes(handle.id).call()
         return found[2], found[3 if self._generation == 2 else 4]
 
 
+def _account(way: str, node: Node, name: str) -> Account:
+    """A new one. Where its address is what the node knows, that is smaller or larger than the
+    node's as the names are."""
+    while True:
+        account = Account(secrets.token_bytes(32))
+        if way != "ethereum" or (account.address < node.wire) == (name < NAME):
+            return account
+
+
+def generation_of(way: str) -> int:
+    """Of go-perun and the contracts."""
+    return 1 if way == "gen1" else 2
+
+
 def node_options(way: str) -> dict[str, Any]:
     """How the node of this way is started."""
     return {
-        "generation": 1 if way == "gen1" else 2,
         "identity": Identity(NAME, "eth" if way == "ethereum" else "simple"),
         "serializer": "perunio" if way == "perunio" else "protobuf",
     }

@@ -17,41 +17,17 @@ from typing import Any
 
 import pytest
 from adoption.bridge.identity import rsa_key, simple_identity
-from contracts.deploy import deploy
 from contracts.ports import free_port
 from demo.device import Device
-from goperun.build import program
 from goperun.node import Identity
 from service import kit
 from service.conftest import start
-from test_generation1 import GEN1
-from test_generation1 import chain as chain_1
 
-__all__ = ["chain_1", "start"]
+__all__ = ["start"]
 
 # The peak with TLS, RSA addresses and protocol buffers, on a machine with words of 64 bits.
 HEAP = {1: "224k", 2: "288k"}
 SLICE = 10  # Wh
-
-
-@pytest.fixture
-def generation(request: pytest.FixtureRequest) -> int:
-    return int(request.param)
-
-
-@pytest.fixture
-def deployment(built: None, anvil: Any, generation: int) -> Any:
-    program(generation)
-    return deploy(anvil.web3, source=GEN1 if generation == 1 else "perun")
-
-
-@pytest.fixture
-def chain(request: pytest.FixtureRequest, generation: int, anvil: Any, deployment: Any) -> Any:
-    from chainkit import Chain
-
-    if generation == 1:
-        return request.getfixturevalue("chain_1")
-    return Chain(anvil, deployment)
 
 
 class Meter:
@@ -87,7 +63,7 @@ def peer_of(generation: int, node: Any, folder: Path) -> dict[str, Any]:
 @pytest.fixture
 async def car(chain, start, new_node, generation, tmp_path) -> AsyncIterator[Any]:
     """(the device, the node, the car's meter, its owner's address)."""
-    node = await new_node(identity=Identity("Alice"), generation=generation, payer=7)
+    node = await new_node(identity=Identity("Alice"), payer=7)
     folder = tmp_path / "car"
     folder.mkdir()
     meter = Meter()
@@ -125,7 +101,7 @@ async def car(chain, start, new_node, generation, tmp_path) -> AsyncIterator[Any
     await device.stop()
 
 
-@pytest.mark.parametrize("generation", [1, 2], indirect=True)
+@pytest.mark.parametrize("generation", [1, 2])
 async def test_a_car_charges_at_a_node(car, chain, generation):
     device, node, meter, wallet = car
     await device.said("peer connected", 40)

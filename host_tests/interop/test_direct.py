@@ -1,4 +1,5 @@
-"""The engine of lib/perun speaks with a go-perun node itself: gen2, TLS, RSA, real contracts."""
+"""The engine of lib/perun speaks with a go-perun node itself, on real contracts: generation 2 over
+TLS with RSA and the Ethereum backend's addresses; generation 1, plain, as perun-rs speaks it."""
 
 import asyncio
 
@@ -7,22 +8,27 @@ import pytest
 from goperun.node import ETHER, TOKEN, Identity, NodeError
 from scripted import Scripted, eventually
 
-KINDS = ("simple", "eth")
+IDENTITIES = {
+    "simple": lambda: identities.Simple("device"),
+    "eth": lambda: identities.Eth(bytes(range(20))),
+    "gen1": lambda: identities.Name("device"),
+}
+kinds = lambda *names: pytest.mark.parametrize("kind", names)
 
 
 @pytest.fixture
-async def meet_scripted(new_node, chain, tmp_path):
+def generation(kind):
+    return 1 if kind == "gen1" else 2
+
+
+@pytest.fixture
+async def meet_scripted(new_node, chain, kind, generation, tmp_path):
     """await meet_scripted(): a node and a scripted peer, which dials; dialled=False: the node."""
     met = []
 
-    async def make(kind="simple", name="device", dialled=True, **options):
-        node = await new_node(identity=Identity("charger", kind), **options)
-        device = Scripted(
-            chain,
-            node,
-            identities.Simple(name) if kind == "simple" else identities.Eth(bytes(range(20))),
-            tmp_path,
-        )
+    async def make(dialled=True):
+        node = await new_node(identity=Identity("charger", "eth" if kind == "eth" else "simple"))
+        device = Scripted(chain, node, IDENTITIES[kind](), tmp_path, generation)
         met.append(device)
         if dialled:
             await device.dial()
@@ -35,9 +41,9 @@ async def meet_scripted(new_node, chain, tmp_path):
         await device.close()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-async def test_the_device_opens_pays_is_paid_and_settles(meet_scripted, chain, kind):
-    node, device = await meet_scripted(kind)
+@kinds(*IDENTITIES)
+async def test_the_device_opens_pays_is_paid_and_settles(meet_scripted):
+    node, device = await meet_scripted()
     machine = await device.propose([(1000, 500)])
     channel = machine.id.hex()
     await node.told("channel", channel=channel)
@@ -51,9 +57,9 @@ async def test_the_device_opens_pays_is_paid_and_settles(meet_scripted, chain, k
     assert device.holdings(machine) == [[0, 0]]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-async def test_the_node_opens_pays_is_paid_and_settles(meet_scripted, chain, kind):
-    node, device = await meet_scripted(kind, dialled=False)
+@kinds(*IDENTITIES)
+async def test_the_node_opens_pays_is_paid_and_settles(meet_scripted):
+    node, device = await meet_scripted(dialled=False)
     opening = asyncio.create_task(node.propose(device.identity.address, [(1000, 500)]))
     machine = await device.opened()
     opened = await opening
@@ -67,6 +73,7 @@ async def test_the_node_opens_pays_is_paid_and_settles(meet_scripted, chain, kin
     assert device.holdings(machine) == [[0, 0]]
 
 
+@kinds("simple", "gen1")
 async def test_ether_and_a_token_in_one_channel(meet_scripted):
     node, device = await meet_scripted()
     machine = await device.propose([(10, 20), (30, 40)], assets=device.assets())
@@ -78,20 +85,8 @@ async def test_ether_and_a_token_in_one_channel(meet_scripted):
     assert device.withdraw(machine) == [14, 28]
 
 
-async def test_the_node_refuses(meet_scripted):
-    node, device = await meet_scripted()
-    await node.policy(proposals="closed today")
-    await device.send(device.proposal([(1, 1)]))
-    await device.heard("proposal refused", "closed today")
-    await node.policy(proposals="accept", updates="no, thanks")
-    machine = await device.propose([(10, 10)])
-    await node.told("channel", channel=machine.id.hex())
-    state = machine.current.state._replace(version=1, is_final=True)
-    await device.run(machine, machine.propose(state))
-    await device.heard("rejected", "no, thanks")
-
-
-async def test_the_node_is_refused(meet_scripted):
+@kinds("simple", "gen1")
+async def test_both_refuse(meet_scripted):
     node, device = await meet_scripted(dialled=False)
     device.welcome = lambda proposal: "no room"
     with pytest.raises(NodeError, match="no room"):
@@ -101,11 +96,19 @@ async def test_the_node_is_refused(meet_scripted):
     device.decide = lambda state: "too expensive"
     with pytest.raises(NodeError, match="too expensive"):
         await node.pay(channel, 1)
+    await node.policy(updates="no, thanks", proposals="closed today")
+    (machine,) = device.channels.values()
+    state = machine.current.state._replace(version=1, is_final=True)
+    await device.run(machine, machine.propose(state))
+    await device.heard("rejected", "no, thanks")
+    await device.send(device.proposal([(1, 1)]))
+    await device.heard("proposal refused", "closed today")
 
 
-async def test_the_node_s_watcher_refutes_an_old_state_of_the_device(meet_scripted, chain):
+@kinds("simple", "gen1")
+async def test_the_node_s_watcher_refutes_an_old_state(meet_scripted, chain, time_passes):
     node, device = await meet_scripted()
-    machine = await device.propose([(1000, 0)])
+    machine = await device.propose([(1000, 0)], duration=60)
     await node.told("channel", channel=machine.id.hex())
     await device.pay(machine, 1)
     old = machine.current
@@ -113,8 +116,13 @@ async def test_the_node_s_watcher_refutes_an_old_state_of_the_device(meet_script
     device.register(machine, old)
     await node.told("registered", channel=machine.id.hex(), version=1)
     await eventually(lambda: device.dispute(machine) == (2, 0))
+    chain.node.pass_time(61)
+    await node.settle(machine.id.hex())
+    assert device.dispute(machine) == (2, 2)
+    assert device.withdraw(machine) == [998]
 
 
+@kinds("simple", "gen1")
 async def test_the_node_answers_a_sync(meet_scripted):
     node, device = await meet_scripted()
     machine = await device.propose([(10, 10)])

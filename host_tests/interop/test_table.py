@@ -5,16 +5,20 @@ import asyncio
 
 import pytest
 from goperun.node import TOKEN, NodeError
-from ours import WAYS, Ours
+from ours import WAYS, generation_of
 from perun.channel import FINAL, REGISTERED
 from perun.client import _own_gain_only
 from perun.client.handle import Refused
 from scripted import eventually
 from service.kit import until
 
-# The engine, and with it most of what can go wrong, is the same on each way: every way opens,
-# pays, refuses and ends; what follows is about the other ways' own parts.
 ways = lambda *names: pytest.mark.parametrize("way", names)
+names = pytest.mark.parametrize("name", ["aaa", "zzz"])  # smaller and larger than the node's
+
+
+@pytest.fixture
+def generation(way):
+    return generation_of(way)
 
 
 @ways(*WAYS)
@@ -32,9 +36,9 @@ async def test_device_proposes_both_pay_device_ends(meet, way):
     assert (await node.channels())[0]["phase"] == "Withdrawn"
 
 
-@ways("tcp", "serial", "perunio", "ethereum")
-async def test_node_dials_and_proposes_both_pay_node_ends(meet, way):
-    node, ours = await meet(way, dials=False)
+@ways(*WAYS)
+async def test_node_proposes_both_pay_node_ends(meet, way):
+    node, ours = await meet(way, dials=way == "direct")  # no device listens for TLS
     handle = await ours.be_proposed((1000, 500))
     channel = handle.id.hex()
     await node.pay(channel, 100)
@@ -45,7 +49,7 @@ async def test_node_dials_and_proposes_both_pay_node_ends(meet, way):
     await node.settle(channel)
 
 
-@ways("tcp", "serial", "direct")
+@ways(*WAYS)
 async def test_proposals_are_refused(meet, way):
     node, ours = await meet(way)
     await node.policy(proposals="closed today")
@@ -59,7 +63,7 @@ async def test_proposals_are_refused(meet, way):
     assert not ours.client.channels and not await node.channels()
 
 
-@ways("tcp", "perunio", "direct")
+@ways(*WAYS)
 async def test_updates_are_refused_and_the_channel_goes_on(meet, way):
     node, ours = await meet(way)
     handle = await ours.be_proposed((100, 100))
@@ -80,7 +84,7 @@ async def test_updates_are_refused_and_the_channel_goes_on(meet, way):
     assert handle.state.allocation.balances == ((103, 97),)
 
 
-@ways("tcp", "direct")
+@ways(*WAYS)
 async def test_updates_cross(meet, way):
     node, ours = await meet(way)
     handle = await ours.be_proposed((1000, 1000))
@@ -96,9 +100,9 @@ async def test_updates_cross(meet, way):
     assert found["balances"] == [[str(amount) for amount in row]]
 
 
-@ways("tcp")
+@ways(*WAYS)
 async def test_node_is_gone_device_disputes(meet, chain, way, time_passes):
-    node, ours = await meet(way, persistent=True)
+    node, ours = await meet(way, persistent=way != "gen1")
     handle = await ours.propose((1000, 0))
     await handle.pay(300, 0)
     await node.told("update", version=1)  # go-perun stores what it accepts after it says so
@@ -107,11 +111,12 @@ async def test_node_is_gone_device_disputes(meet, chain, way, time_passes):
     await ours.hears(handle, "disputed", 1)
     chain.node.pass_time(601)
     await ours.paid_out(700)
-    await node.start()
-    await node.settle(handle.id.hex())
+    if way != "gen1":  # such a node cannot read its own store
+        await node.start()
+        await node.settle(handle.id.hex())
 
 
-@ways("tcp")
+@ways(*WAYS)
 async def test_device_is_gone_node_disputes(meet, chain, way, time_passes):
     node, ours = await meet(way)
     handle = await ours.be_proposed((1000, 0))
@@ -125,7 +130,7 @@ async def test_device_is_gone_node_disputes(meet, chain, way, time_passes):
     await ours.paid_out(300)
 
 
-@ways("tcp", "serial")
+@ways(*WAYS)
 async def test_node_registers_an_old_state_the_service_refutes(meet, chain, way):
     node, ours = await meet(way)
     handle = await ours.be_proposed((1000, 0))
@@ -140,7 +145,7 @@ async def test_node_registers_an_old_state_the_service_refutes(meet, chain, way)
     await ours.paid_out(300)
 
 
-@ways("tcp")
+@ways(*WAYS)
 async def test_device_s_old_state_is_registered_the_node_refutes(meet, way):
     node, ours = await meet(way)
     handle = await ours.propose((1000, 0))
@@ -148,21 +153,13 @@ async def test_device_s_old_state_is_registered_the_node_refutes(meet, way):
     params, old = handle.machine.params, handle.machine.current
     for _ in range(2):
         await handle.pay(1, 0)
-    await asyncio.to_thread(register, ours, params, old)
+    await asyncio.to_thread(ours.register, params, old)
     await node.told("registered", version=1)
     await eventually(lambda: ours.registered(handle) == (3, 0))
     await until(lambda: handle.phase == REGISTERED)
 
 
-def register(ours: Ours, params, transaction) -> None:
-    from adoption import encoding
-
-    state, sigs = transaction
-    signed = (encoding.params_tuple(params), encoding.state_tuple(state), list(sigs))
-    ours.chain.send(ours.chain.adjudicator.functions.register(signed, []))
-
-
-@ways("tcp", "perunio", "direct")
+@ways(*WAYS)
 async def test_an_answer_is_lost_a_sync_finds_it(meet, way):
     node, ours = await meet(way)
     handle = await ours.propose((100, 0))
@@ -177,7 +174,7 @@ async def test_an_answer_is_lost_a_sync_finds_it(meet, way):
     await handle.pay(1, 0)
 
 
-@ways("tcp", "direct")
+@ways(*WAYS)
 async def test_node_asks_with_a_sync(meet, way):
     node, ours = await meet(way)
     handle = await ours.propose((100, 0))
@@ -190,7 +187,7 @@ async def test_node_asks_with_a_sync(meet, way):
     assert count() <= before + 1  # go-perun answers every sync: the two do not go on for ever
 
 
-@ways("tcp", "serial", "direct")
+@ways("tcp", "serial", "perunio", "ethereum", "direct")
 async def test_node_is_killed_and_returns(meet, way):
     node, ours = await meet(way, persistent=True)
     handle = await ours.propose((100, 100))
@@ -205,7 +202,7 @@ async def test_node_is_killed_and_returns(meet, way):
     assert (await node.pay(handle.id.hex(), 5, 0))["version"] == 3
 
 
-@ways("tcp", "serial", "direct")
+@ways(*WAYS)
 async def test_device_loses_its_power_and_returns(meet, way):
     node, ours = await meet(way)
     first = await ours.propose((100, 100))
@@ -218,20 +215,21 @@ async def test_device_loses_its_power_and_returns(meet, way):
     assert (await node.pay(handle.id.hex(), 5, 0))["version"] == 3
 
 
-@ways("tcp")
+@ways(*WAYS)
 async def test_service_restarts(meet, way):
     node, ours = await meet(way)
     handle = await ours.propose((100, 100))
     await ours.stop_service()
-    await until(lambda: not handle.peer.connected)
     await ours.start_service()
+    await ours.found()
     await ours.peer()
-    assert await handle.pay(1, 0) == 1
+    assert (await node.pay(handle.id.hex(), 5, 0))["version"] == 1
+    assert await handle.pay(1, 0) == 2
     await handle.close()
-    await ours.paid_out(99)
+    await ours.paid_out(104)
 
 
-@ways("tcp", "serial")
+@ways(*WAYS)
 async def test_several_channels_at_once(meet, way):
     node, ours = await meet(way)
     handles = [await ours.propose((100, 100)), await ours.be_proposed((50, 50))]
@@ -247,7 +245,7 @@ def rest(handle) -> list[int]:
     return [0] * (len(handle.state.allocation.assets) - 1)
 
 
-@ways("tcp", "ethereum", "perunio")
+@ways(*WAYS)
 async def test_ether_and_a_token_in_one_channel(meet, way):
     node, ours = await meet(way)
     handle = await ours.propose((10, 20), (30, 40))
@@ -257,7 +255,7 @@ async def test_ether_and_a_token_in_one_channel(meet, way):
     await ours.paid_out(14, 35)
 
 
-@ways("tcp")
+@ways(*WAYS)
 async def test_a_token_alone(meet, way):
     node, ours = await meet(way)
     await ours.peer()
@@ -269,15 +267,28 @@ async def test_a_token_alone(meet, way):
     await ours.paid_out(0, 37)
 
 
-@pytest.mark.parametrize("name", ["aaa", "zzz"])
-async def test_both_dial_at_once(meet, name):
-    """The names are smaller and larger than the node's: each time one connection is left."""
-    node, ours = await meet("tcp", name=name)
+@names
+@ways("tcp", "serial", "perunio", "ethereum")
+async def test_both_dial_at_once(meet, way, name):
+    """Each time one connection is left."""
+    node, ours = await meet(way, name=name)
     await node.peer(ours.wire, f"127.0.0.1:{ours.bridge_port}")
     handle = await ours.be_proposed((10, 10))
     await ours.stop_service()
     await ours.start_service()
+    await ours.found()
     await node.peer(ours.wire, f"127.0.0.1:{ours.bridge_port}")
     await node.pay(handle.id.hex(), 1, timeout=30)
     await handle.pay(1)
     assert handle.version == 2
+
+
+@names
+@ways("direct", "gen1")
+async def test_device_dials_while_the_node_holds_its_old_link(meet, way, name):
+    """What the smaller name dials is dropped after the handshake until the node has noticed."""
+    node, ours = await meet(way, name=name)
+    handle = await ours.propose((10, 10))
+    await ours.dial()
+    assert await handle.pay(1, 0) == 1
+    assert (await node.pay(handle.id.hex(), 5, 0))["version"] == 2

@@ -80,6 +80,8 @@ def deploy_one(
     return web3.eth.contract(address=address, abi=code["abi"])
 
 
-def contract(web3: Web3, name: str, address: ChecksumAddress) -> Contract:
-    """A contract that is already on the chain."""
-    return web3.eth.contract(address=address, abi=artifact(name)["abi"])
+def contract(
+    web3: Web3, name: str, address: ChecksumAddress, source: str | None = None
+) -> Contract:
+    """A contract that is already on the chain; source: as in deploy()."""
+    return web3.eth.contract(address=address, abi=artifact(name, source)["abi"])

@@ -266,7 +266,7 @@ def test_a_device_with_a_pin(station: Station, release: Release, ours: Software)
     """It would wait for the PIN after the restart: only when somebody is there."""
     _, connect = station
     with Console(connect()) as console:
-        console.ask("pin six-words", "pin changed", 60)
+        console.ask("pin six-words", "pin changed", 200)
     new = release(release="")
     with pytest.raises(BoardError, match="has a PIN.*--locked"):
         bring(connect, new)

@@ -6,9 +6,13 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 from demo.device import Device
 from stationkit import Lonely
 
+# A PIN costs two seconds of a processor, of which a busy machine has little to give.
+pytestmark = pytest.mark.timeout(900)
+PATIENCE = 200
 RIGHT = "seven-random-words-are-better"
 
 
@@ -21,7 +25,7 @@ async def test_a_day_with_a_pin(tmp_path: Path) -> None:
         await one.command("pin 1")
         assert "4 to 64" in (await one.said("error", command="pin"))["text"]
         await one.command(f"pin {RIGHT}")
-        await one.said("pin changed")
+        await one.said("pin changed", PATIENCE)
         await one.kill()
 
         assert (await one.start("locked"))["address"] == address
@@ -30,7 +34,7 @@ async def test_a_day_with_a_pin(tmp_path: Path) -> None:
         # All at once: the last one, though right, must come while it is too soon.
         await one.command(f"unlock wrong-1\nunlock wrong-2\nunlock wrong-3\nunlock {RIGHT}")
         for number, wait in ((1, 0), (2, 0), (3, 2)):
-            error = await one.said("error", since=said + number - 1)
+            error = await one.said("error", PATIENCE, said + number - 1)
             assert f"the {number}. in a row" in error["text"] and f"in {wait} s" in error["text"]
         assert "wait 2 s" in (await one.said("error", since=said + 3))["text"]
         assert (await one.ask())["wrong_pins"] == 3
@@ -40,10 +44,10 @@ async def test_a_day_with_a_pin(tmp_path: Path) -> None:
         await one.start("locked", f"unlock {RIGHT}")  # neither the pause nor the count is gone
         assert "wait" in (await one.said("error", since=said))["text"]
         assert (await one.ask())["wrong_pins"] == 3
-        await one._until(lambda: not one.running or _open(one, said), 60, "ready")
+        await one._until(lambda: not one.running or _open(one, said), PATIENCE, "ready")
         assert [e["address"] for e in one.events if e["event"] == "ready"][-1] == address
         await one.command(f"pin {RIGHT} -")
-        await one.said("pin changed", since=said)
+        await one.said("pin changed", PATIENCE, said)
         await one.kill()
         await one.start()
         assert one.address == address
@@ -66,7 +70,7 @@ async def test_stop_while_locked(tmp_path: Path) -> None:
     try:
         await one.start()
         await one.command("pin 2580")
-        await one.said("pin changed")
+        await one.said("pin changed", PATIENCE)
         await one.kill()
         before = (tmp_path / "perun.journal").read_bytes()
         await one.start("locked")

@@ -89,5 +89,5 @@ def test_what_a_station_loads() -> None:
     assert sizes["ram_station_bytes"] <= RAM
     # All are in the list, and nothing is that a station has no use for.
     loads = {name for name, one in sizes["modules"].items() if one["group"] == size.STATION}
-    assert {"perun.client", "perun.store.journal", "perun.link.tls_micropython"} <= loads
+    assert {"perun.client", "perun.store.journal", "perun.link.dial_micropython"} <= loads
     assert not any("protobuf" in name or "salvage" in name for name in loads)

@@ -418,7 +418,7 @@ asyncio.run(main())
 
 
 async def test_many_links_beside_tls(tmp_path: Path) -> None:
-    """poll() of the unix port would die of it: see lib/perun/link/tls_micropython.py."""
+    """poll() of the unix port would die of it: see lib/perun/link/dial_micropython.py."""
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):

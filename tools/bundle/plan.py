@@ -46,7 +46,11 @@ BUNDLES = {
     # After a restart, and in a dispute
     "perun.wire.compact_inquiry": ("perun.wire.inquiry_messages", "perun.wire.compact_inquiry"),
     # Other links, stores and peers
-    "perun.link.serial": ("perun.wire.serial", "perun.link.serial"),
+    "perun.link.serial": (
+        "perun.wire.serial",
+        "perun.link.serial_micropython",
+        "perun.link.serial",
+    ),
     "perun.store.flash": ("perun.store.delta", "perun.store.flash"),
     "perun.client.foreign": ("perun.channel.foreign", "perun.client.foreign"),
     "perun.wire.protobuf": ("perun.wire.protobuf_fields", "perun.wire.protobuf"),
@@ -82,6 +86,7 @@ INNER = (
     "perun.channel.machine",
     "perun.channel.foreign",
     "perun.link.io_micropython",
+    "perun.link.serial_micropython",
     "perun.link.owner",
     "perun.adoption.session",
     "perun.store.delta",

@@ -1,4 +1,5 @@
-"""Streams of bytes on MicroPython's asyncio: sockets, UARTs, and the unix port's ttys."""
+"""Streams of bytes on MicroPython's asyncio: sockets, UARTs, and the unix port's ttys. How they
+are opened is elsewhere: it is rare."""
 
 import asyncio
 
@@ -53,64 +54,14 @@ class Stream:
 
 def tcp_stream(reader, _writer):
     """The Stream of a connection; reader and writer are one object on MicroPython."""
-    _send_at_once(reader.s)
+    send_at_once(reader.s)
     return Stream(reader, reader.s.close)
 
 
-def _send_at_once(sock):
+def send_at_once(sock):
+    """Do not hold small frames back."""
     try:
-        # Do not hold small frames back: IPPROTO_TCP and TCP_NODELAY, which not every port names.
+        # IPPROTO_TCP and TCP_NODELAY, which not every port names
         sock.setsockopt(6, 1, 1)
     except OSError:
         pass  # a port that cannot do it still works, slower
-
-
-async def open_tcp(host, port):
-    """Connect: a Stream, and b"" for its certificate. Raises OSError."""
-    sock = await open_socket(host, port)
-    return Stream(asyncio.StreamReader(sock), sock.close), b""
-
-
-async def open_socket(host, port):
-    """Connect: a socket that does not block. Raises OSError."""
-    sock = (await asyncio.open_connection(host, port))[0].s
-    try:
-        _check_connected(sock, host, port)
-    except OSError:
-        sock.close()
-        raise
-    _send_at_once(sock)
-    return sock
-
-
-def _check_connected(sock, host, port):
-    # asyncio takes a failed connection for an open one. A second connect() tells the reason of the
-    # failure; anything else that it raises is a port's way to say "already connected".
-    import errno
-    import socket
-
-    try:
-        sock.connect(socket.getaddrinfo(host, port)[0][-1])
-    except OSError as error:
-        if error.errno in (
-            errno.ECONNREFUSED,
-            errno.ECONNRESET,
-            errno.ECONNABORTED,
-            errno.EHOSTUNREACH,
-            errno.ETIMEDOUT,
-        ):
-            raise
-
-
-async def open_serial(port, baudrate):
-    """The Stream of a tty's path, or of a UART that its owner has set up and will close."""
-    if not isinstance(port, str):
-        return Stream(asyncio.StreamReader(port), _leave_open)
-    from perun.link.tty import Tty
-
-    tty = Tty(port, baudrate)
-    return Stream(asyncio.StreamReader(tty), tty.close)
-
-
-def _leave_open():
-    pass

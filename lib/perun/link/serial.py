@@ -12,9 +12,9 @@ from perun.wire.frame import DEFAULT_LIMIT
 from perun.wire.serial import SerialDecoder, serial_frame
 
 if MICROPYTHON:
-    from perun.link import io_micropython as _io
+    from perun.link.serial_micropython import open_serial
 else:
-    from perun.link import io_cpython as _io
+    from perun.link.io_cpython import open_serial
 
 _SILENCE = 0.1  # seconds without a frame, after which nothing old is under way
 _MAX_STALE = const(64)  # frames
@@ -29,7 +29,7 @@ async def open(port, baudrate=115200, limit=DEFAULT_LIMIT):
     """
     name = port if isinstance(port, str) else "serial line"
     try:
-        stream = await _io.open_serial(port, baudrate)
+        stream = await open_serial(port, baudrate)
     except (OSError, ValueError) as error:
         raise LinkError("%s: cannot open: %s" % (name, error))
     return Link(stream, serial_frame, SerialDecoder(limit), name)

@@ -26,18 +26,17 @@ async def connect(host, port, limit=DEFAULT_LIMIT, pins=()):
     link is not encrypted. Nothing is sent to a listener with another certificate.
     """
     name = "%s port %d" % (host, port)
-    if pins:
-        if MICROPYTHON:
-            opening = borrowed("perun.link.tls_micropython").open_tls(host, port, pins)
-        else:
-            opening = _io.open_tls(host, port)
-    else:
-        opening = _io.open_tcp(host, port)
     try:
+        if MICROPYTHON:
+            dial = borrowed("perun.link.dial_micropython")
+        else:
+            dial = _io
+        opening = dial.open_tls(host, port, pins) if pins else dial.open_tcp(host, port)
+        dial = None  # what comes now needs the memory
         stream, binding = await asyncio.wait_for(opening, CONNECT_TIMEOUT)
     except asyncio.TimeoutError:
         raise LinkError(name + ": no answer")
-    except OSError as error:
+    except (OSError, MemoryError) as error:
         raise LinkError("%s: cannot connect: %s" % (name, error))
     if pins and binding not in pins:
         stream.close()

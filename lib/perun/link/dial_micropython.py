@@ -1,4 +1,5 @@
-"""TLS on MicroPython, to an end whose certificate is known.
+"""Connections that a device opens, on MicroPython: plain ones, and TLS to an end whose certificate
+is known. Loaded for each, and forgotten.
 
 The module `tls` checks no certificate unless asked, shows none after the handshake on most ports,
 and asks for a clock and an authority to check one. What it does everywhere is to show each
@@ -9,11 +10,16 @@ import asyncio
 import hashlib
 import sys
 
-import tls
 from perun.compat import const
-from perun.link import io_micropython as _io
+from perun.link.io_micropython import Stream, send_at_once
 
 _REFUSED = const(-0x3000)  # MBEDTLS_ERR_X509_FATAL_ERROR; a positive number would not do
+
+
+async def open_tcp(host, port):
+    """Connect: a Stream, and b"" for its certificate. Raises OSError."""
+    sock = await _open_socket(host, port)
+    return Stream(asyncio.StreamReader(sock), sock.close), b""
 
 
 async def open_tls(host, port, pins):
@@ -22,9 +28,11 @@ async def open_tls(host, port, pins):
     If that is not in `pins`, the handshake has ended, and the Stream is dead. If it is, the first
     write ends the handshake, in which the other end proves that the certificate is its own.
     """
+    import tls  # not every port has it
+
     if sys.platform == "linux":
         _make_room()
-    sock = await _io.open_socket(host, port)
+    sock = await _open_socket(host, port)
     seen = []
 
     def judge(certificate, depth):
@@ -53,7 +61,7 @@ async def open_tls(host, port, pins):
         if not isinstance(error, OSError) or not seen or seen[-1] in pins:
             sock.close()
             raise
-    return _io.Stream(stream, sock.close), seen[-1]
+    return Stream(stream, sock.close), seen[-1]
 
 
 def _make_room():
@@ -78,3 +86,34 @@ def _make_room():
         events = select.POLLIN if reader else 0
         poller.register(stream, events | select.POLLOUT if writer else events)
     queue.poller = poller
+
+
+async def _open_socket(host, port):
+    """Connect: a socket that does not block. Raises OSError."""
+    sock = (await asyncio.open_connection(host, port))[0].s
+    try:
+        _check_connected(sock, host, port)
+    except OSError:
+        sock.close()
+        raise
+    send_at_once(sock)
+    return sock
+
+
+def _check_connected(sock, host, port):
+    # asyncio takes a failed connection for an open one. A second connect() tells the reason of the
+    # failure; anything else that it raises is a port's way to say "already connected".
+    import errno
+    import socket
+
+    try:
+        sock.connect(socket.getaddrinfo(host, port)[0][-1])
+    except OSError as error:
+        if error.errno in (
+            errno.ECONNREFUSED,
+            errno.ECONNRESET,
+            errno.ECONNABORTED,
+            errno.EHOSTUNREACH,
+            errno.ETIMEDOUT,
+        ):
+            raise

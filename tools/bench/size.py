@@ -72,8 +72,8 @@ GROUPS = {
     "chips without native code": (
         *("perun.crypto._keccak_portable", "perun.crypto._secp256k1_bigint"),
     ),
-    "the owner over the network": ("perun.crypto.cipher", "perun.link.visitor"),
-    "computers and tests": ("perun.link.memory", "perun.store.memory"),
+    "the owner over the network": ("perun.crypto.cipher",),
+    "without a store": ("perun.store.memory",),
 }
 
 # Runs in the VM: imports the modules named by its arguments and prints what each one that

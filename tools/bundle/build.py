@@ -26,8 +26,8 @@ _MEMBER = """def member(package, name):
 
 
 def texts(world: World, inner: Collection[str] = ()) -> dict[Path, str]:
-    """File -> its text for the device. A package of words alone has none, nor has a member of a
-    bundle that nobody needs by its own name, one of `inner`."""
+    """File -> its text for the device. A package of words alone has none, nor has a module of
+    `inner`, which nobody needs there by its own name."""
     found: dict[Path, str] = {}
     bodies: dict[Path, list[ast.stmt]] = {}
     aliases: dict[Path, ast.Module] = {}
@@ -38,7 +38,7 @@ def texts(world: World, inner: Collection[str] = ()) -> dict[Path, str]:
             name = _texts_of(module.name)
             bodies[path], texts = with_texts(_bundle(world, module.name), name)
             found[Path(*name.split(".")).with_suffix(".py")] = texts
-        elif home != module.name and module.name in inner:
+        elif module.name in inner:
             continue
         elif home != module.name:
             if path.name == "__init__.py":

@@ -65,9 +65,11 @@ BUNDLES = {
     "links": ("charger", "console", "links", "tariff"),
 }
 
-# Those of them that applications have no use for: by their own names they are not found. What the
-# device's own modules import from them is found where it is.
+# Modules that no application of a device has a use for, and that are not found there by their own
+# names: members of bundles, which are where they are, and two for computers and tests.
 INNER = (
+    "perun.link.memory",
+    "perun.link.visitor",
     "perun.model.rules",
     "perun.model.opening",
     "perun.chain.abi",

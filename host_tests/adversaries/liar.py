@@ -25,6 +25,7 @@ from perun.wire import WireError
 from perun.wire import messages as m
 from perun.wire import service_messages as sm
 from perun.wire.compact import Compact, Contexts
+from perun.wire.control_messages import Ping, Pong
 from perun.wire.witness_messages import WitnessRequest
 
 CHAIN = Ethereum()
@@ -120,6 +121,8 @@ class Liar:
                 await self.say(answer)
 
     def _answers(self, message: Any) -> list[Any]:
+        if isinstance(message, Ping):
+            return [Pong(message.created)]
         if self.lie == "something else":
             return [sm.Ack(message.request), sm.Receipt(message.request, bytes(32), 0, *_NOTHING)]
         if isinstance(message, sm.WatchRequest):

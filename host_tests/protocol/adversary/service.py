@@ -22,6 +22,7 @@ from perun.model.rules import RuleError, check_state
 from perun.wire import inquiry_messages as im
 from perun.wire import service_messages as sm
 from perun.wire.compact import Compact, Contexts
+from perun.wire.control_messages import Ping, Pong
 from perun.wire.messages import ROLE_SERVICE
 
 from protocol.adversary.chain import Chain
@@ -150,6 +151,8 @@ class Service:
 
     def _answer(self, message: Any) -> list[Any]:
         try:
+            if isinstance(message, Ping):
+                return [Pong(message.created)]
             if isinstance(message, sm.WatchRequest):
                 return [self._watch(message)]
             if isinstance(message, sm.FundRequest):

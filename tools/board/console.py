@@ -201,7 +201,7 @@ class Console:
                 ) from None
             raise
 
-    def stop(self, patience: float = 3) -> bool:
+    def stop(self, patience: float = 10) -> bool:
         """Ask the device to end, so that its relay opens and its store closes. True if one did."""
         self.send("")
         self.send("stop")

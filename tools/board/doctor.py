@@ -83,7 +83,7 @@ def listen(line: Line | str) -> list[Finding]:
     """What a running device says. A board without one is no mistake yet."""
     try:
         with Console(line) as console:
-            status = console.status(5)
+            status = console.status()
             noise = console.noise
     except NotRunning:
         return [Finding("device", False, "none runs: board restart runs it")]

@@ -15,6 +15,7 @@ from typing import Any
 
 from adoption.bridge.identity import Keyring
 from adoption.bridge.perunio import Incomplete, Perunio
+from contracts.ports import free_port
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from perun.chain.account import Account
@@ -62,10 +63,10 @@ class Node:
 
     async def serve(self) -> None:
         """Listen; whoever comes in and shakes hands is in `links`."""
+        self.port = self.port or free_port()
         self._server = await asyncio.start_server(
             self._accept, "127.0.0.1", self.port, ssl=self._keyring.certificate().context()
         )
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
         if self._server:

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from contracts.anvil import account
 from contracts.deploy import Deployment
+from contracts.ports import free_port
 from demo import processes
 
 from goperun.build import program
@@ -48,7 +49,7 @@ class Node:
 
     wire        its marshalled wire address
     account     0x...: signs its states, pays, receives
-    port        where it listens on 127.0.0.1; the same after a restart
+    port        where it listens on 127.0.0.1
     events      everything that it told by itself
     restored    the channels that it came back with
     """
@@ -69,7 +70,7 @@ class Node:
         self.directory = directory
         self.wire = b""
         self.account = ""
-        self.port = 0
+        self.port = free_port()
         self.events: list[Event] = []
         self.restored: list[Event] = []
         self.on_event: Callable[[Event], None] = lambda event: None
@@ -126,7 +127,7 @@ class Node:
         self._write({**self._config, "listen": self.at})
         ready = await self.told("ready", since=since)
         self.wire, self.account = bytes.fromhex(ready["wire"]), ready["account"]
-        self.port, self.restored = ready["port"], ready["restored"]
+        self.restored = ready["restored"]
 
     async def stop(self) -> None:
         """Have it end by itself; safe when it has ended."""

@@ -214,7 +214,7 @@ async def test_everything_twice(two: Two, kind: type) -> None:
     mine, theirs = await two.channel()
     for _ in range(3):
         await goes_on(mine, theirs)
-    await mine.ask_peer()
+    await mine.happened("ask")
     await goes_on(mine, theirs)
     assert (mine.balance(), theirs.balance()) == (100 - 4 * 2, 50 + 4 * 2)
 

@@ -149,7 +149,7 @@ def test_a_client_on_a_full_flash_is_frozen():
         count = len(sent)
         await fails(mine.pay(1), ClientError, "frozen")
         await fails(mine.close(), ClientError, "frozen")
-        await fails(mine.ask_peer(), ClientError, "frozen")
+        await fails(mine.happened("ask"), ClientError, "frozen")
         await theirs.happened("propose", transfer(theirs.state, 1, (1,)))
         await soon(lambda: alice.errors and "frozen" in alice.errors[-1])
         assert len(sent) == count

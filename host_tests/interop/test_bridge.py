@@ -181,6 +181,6 @@ async def test_a_sync_at_the_wrong_time_ends_go_perun(world):
     await w.node.meddle("ChannelUpdate", "silent")
     paying = asyncio.create_task(w.node.pay(handle.id.hex(), 1, timeout=13))
     await w.node.told("kept", message="ChannelUpdate")
-    await handle.ask_peer()
+    await handle.happened("ask")
     with pytest.raises(NodeError, match="unlock unlocked mutex"):
         await paying

@@ -90,7 +90,7 @@ async def test_such_an_answer_is_refused_and_the_right_one_found(meet, how):
     await until(lambda: any("signature" in e or "bytes" in e for e in ours.errors))
     assert handle.version == 0 and not paying.done()
     await node.meddle("ChannelUpdateAcc", "")
-    await handle.ask_peer()  # what go-perun has stored is the right one
+    await handle.happened("ask")  # what go-perun has stored is the right one
     assert await paying == 1
     await handle.close()
     await ours.paid_out(99)
@@ -138,7 +138,7 @@ async def test_an_answer_to_another_question(meet):
     await until(lambda: any("1001" in error for error in ours.errors))
     assert handle.version == 0 and not paying.done()
     await node.meddle("ChannelUpdateAcc", "")
-    await handle.ask_peer()
+    await handle.happened("ask")
     assert await paying == 1
 
 
@@ -152,7 +152,7 @@ async def test_a_refusal_of_another_question(meet):
     assert not paying.done()
     await node.meddle("ChannelUpdateRej", "")
     await node.policy(updates="gain")
-    await handle.ask_peer()
+    await handle.happened("ask")
     assert await paying == 1
 
 

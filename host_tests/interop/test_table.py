@@ -168,7 +168,7 @@ async def test_an_answer_is_lost_a_sync_finds_it(meet, way):
     await node.told("update", version=1)
     await node.meddle("ChannelUpdateAcc", "")
     assert handle.version == 0
-    await handle.ask_peer()
+    await handle.happened("ask")
     await node.told("received", message="ChannelSync")
     assert await paying == 1 and handle.version == 1
     await handle.pay(1, 0)

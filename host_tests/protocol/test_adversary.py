@@ -31,6 +31,7 @@ FUSES = st.sampled_from((None,) * 12 + (0, 1, 2, 3, 4, 5))
 OFTEN = st.sampled_from((True, True, True, True, False))
 ORDERS = st.sampled_from(("close", "checkpoint", "dispute"))
 PAYMENTS = ("all is well", "all is well", "delivered", "lost")
+CROSSINGS = ("pay", "pay", "close")
 NETWORK = ("deliver", "deliver", "deliver and keep", "lose", "replay")
 POWER = ("cut", "on", "on", "one link", "reluctant")
 ANSWERS = ("acc", "rej", "sync", "forged_sync")
@@ -99,6 +100,15 @@ class Adversary(RuleBasedStateMachine):
         self.world.devices[1 - side].allows = not refused
         self.order(side, getattr(handle, what)(), fuse, deliver)
         self.world.devices[1 - side].allows = True
+
+    @rule(side=SIDES, amount=st.integers(0, MOST), fuse=FUSES, what=st.sampled_from(CROSSINGS))
+    def cross(self, side, amount, fuse, what):
+        """Both begin before either hears of it: a payment, and a payment or the end."""
+        self.pay(side, amount, None, "lost")
+        if what == "pay":
+            self.pay(1 - side, amount, fuse, "delivered")
+        else:
+            self.order_something(1 - side, fuse, True, False, what)
 
     def order(self, side, work, fuse, deliver):
         async def run():

@@ -150,9 +150,10 @@ class TwoMachines(RuleBasedStateMachine):
     def retry(self, side):
         self.run(side, self.machines[side].retry())
 
-    @rule(side=SIDES)
-    def reconnect(self, side):
-        self.run(side, self.machines[side].ask())
+    @rule(side=SIDES, again=st.booleans())
+    def reconnect(self, side, again=False):
+        machine = self.machines[side]
+        self.run(side, machine.again() if again else machine.ask())
 
     def teardown(self):
         """Whatever happened: when both are connected again they agree on the newest state."""

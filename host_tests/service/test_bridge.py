@@ -180,6 +180,21 @@ async def test_crossing_updates(chain, car, node, begin):
     assert (await link.pay(handle.state, 1, 5)).version == 2
 
 
+async def test_an_end_that_the_node_crosses(chain, car, node, begin):
+    """However often it pays meanwhile: what the device has signed first stands, here the end."""
+    car.start(await begin([car], [node]))
+    link = await node.links.get()
+    handle = await opened(chain, car, link)
+    closing = asyncio.create_task(handle.close())
+    end = (await link.get(m.ChannelUpdate)).state
+    assert end.is_final
+    for amount in (5, 6, 7):
+        assert (await link.pay(handle.state, 1, amount)).reason == "crossing updates"
+    await link.send(m.ChannelUpdateAcc(handle.id, 1, link.sign(end)))
+    await closing
+    assert handle.state == end
+
+
 async def test_signatures_that_only_go_perun_takes(chain, car, node, begin):
     """v of 0 or 1, high s: refused with a reason, and the channel goes on."""
     car.start(await begin([car], [node]))

@@ -282,6 +282,16 @@ def test_crossing_updates_are_both_refused():
     assert alice.current.state.allocation.balances == ((95, 55),)
 
 
+def test_what_crossed_says_so_again():
+    """The refusal got lost: the proposer learns the same from the next one, whatever was lost."""
+    alice, bob = opened()
+    alice.propose(transfer(alice.current.state, 0, (10,)))
+    (update_of_bob,) = sent(bob.propose(transfer(bob.current.state, 1, (5,))))
+    alice.receive(update_of_bob)
+    alice = load_channel(dump_channel(alice), alice._chain, ALICE)
+    assert sent(alice.receive(update_of_bob))[0].reason == CROSSING
+
+
 def test_two_states_with_one_version_are_evidence():
     alice, bob = opened()
     update(alice, bob, transfer(alice.current.state, 0, (10,)))
@@ -455,6 +465,21 @@ def test_repeated_syncs_are_not_answered_for_ever():
         to_alice = sent(deliver(bob, to_bob))
         to_bob = sent(deliver(alice, to_alice))
     assert not to_bob
+
+
+def test_what_is_owed_comes_before_a_sync():
+    """Whoever has the answer to its ChannelSync has what the peer had to say, and crosses nothing
+    of it with an update of its own."""
+    alice, bob = opened()
+    (end,) = sent(bob.propose(with_balances(bob.current.state, ((100, 50),), True)))
+    (question,) = sent(alice.again())
+    assert alice.asked
+    sync = bob.sync()
+    assert sent(bob.receive(question)) == [end, sync]  # its answer
+    assert sent(bob.again()) == [end, sync]  # its own question, on a new link
+    deliver(alice, [end])
+    alice.receive(sync)
+    assert not alice.asked and alice.phase == FINAL
 
 
 def test_another_version_0_is_no_evidence():

@@ -144,6 +144,77 @@ def test_both_pay_at_the_same_time():
     run(main())
 
 
+def test_who_crosses_takes_turns():
+    """Round after round both pay at the same moment: a version is burnt at most, and both follow.
+    Without pauses nobody starves; host_tests/protocol/test_crossing.py has delays and links."""
+
+    async def many(handle):
+        versions = []
+        for _ in range(10):
+            versions.append(await handle.pay(1))
+        return versions
+
+    async def main():
+        mine, theirs = await channel(client(ALICE), client(BOB, seed=2))
+        for count in range(1, 6):
+            await asyncio.gather(mine.pay(3), theirs.pay(1))
+            assert mine.version == theirs.version <= 3 * count
+        versions = await asyncio.gather(many(mine), many(theirs))
+        assert max(versions[0] + versions[1]) <= 15 + 30
+        for own in versions:
+            assert max(after - before for before, after in zip(own, own[1:])) <= 4
+        assert mine.machine.current == theirs.machine.current
+        assert (mine.balance(), theirs.balance()) == (90, 60)
+
+    run(main())
+
+
+def test_the_end_comes_before_a_payment():
+    async def main(payer):
+        mine, theirs = handles = await channel(client(ALICE), client(BOB, seed=2))
+        paying = asyncio.create_task(handles[payer].pay(7))
+        await asyncio.gather(fails(paying, ValueError, "not open"), handles[1 - payer].close())
+        assert mine.machine.current == theirs.machine.current
+        assert (mine.balance(), theirs.balance()) == (100, 50)
+
+    for payer in (0, 1):
+        run(main(payer))
+
+
+def test_both_close_at_the_same_time():
+    """One of them has burnt more versions than the other knows of."""
+
+    async def main():
+        mine, theirs = await channel(client(ALICE), client(BOB, seed=2))
+        theirs.machine.burnt = 3
+        await asyncio.gather(mine.close(), theirs.close())
+        assert mine.phase == theirs.phase == FINAL
+        assert mine.machine.current == theirs.machine.current
+
+    run(main())
+
+
+def test_what_the_peer_owes_comes_before_a_payment():
+    """Over a new link the peer sends the end that was not answered: nothing crosses it."""
+
+    async def main():
+        alice, bob = client(ALICE), client(BOB, seed=2)
+        mine, theirs = await channel(alice, bob)
+        mine.peer.close()
+        await soon(lambda: not theirs.peer.connected)
+        closing = asyncio.create_task(theirs.close())
+        await soon(lambda: theirs.phase == SIGNING)
+        again = client(ALICE, seed=4, store=alice.store)
+        restored = again.restore(DOUBT_PEER)[0]
+        await connect(again, bob)
+        await soon(lambda: not restored.machine.doubts)
+        await fails(restored.pay(1), ValueError, "not open")
+        await closing
+        assert restored.phase == theirs.phase == FINAL and theirs.version == 1
+
+    run(main())
+
+
 def test_payments_at_the_same_time_are_queued():
     async def main():
         mine, theirs = await channel(client(ALICE), client(BOB, seed=2))

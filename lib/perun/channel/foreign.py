@@ -150,9 +150,9 @@ class ForeignChannel(Channel):
             if state.version < self.current.state.version:
                 # It may still wait for this. To show it the newer state again leads nowhere.
                 effects.append(self._acc(self.current))
-        self._answered = not (self._asked or self._answered)
-        self._asked = False
+        self._answered = not (self.asked or self._answered)
+        self.asked = False
         self.doubts &= ~DOUBT_PEER
         if self._answered:
             effects.append(Send(self.sync()))
-        return effects
+        return effects + self.retry()

@@ -111,7 +111,7 @@ class Channel:
         self.doubts = 0  # DOUBT_*: who must still show what it has before anything is signed
         self._unsaved = False  # the peer's signature on the newest own payment may not be stored
         self._early = None  # the peer's version-1 update that came before the funding
-        self._asked = False  # a ChannelSync of this side waits for the peer's
+        self.asked = False  # a ChannelSync of this side waits for the peer's
         self._answered = False  # the peer's last ChannelSync was answered
 
     # -- signatures ---------------------------------------------------------------------------
@@ -279,7 +279,8 @@ class Channel:
         if self.pending == update:
             return []
         if self.refused and self.refused.state == state:
-            return [self._rej(state.version, "refused already")]
+            crossed = self.staged and self.staged.state.version == state.version
+            return [self._rej(state.version, CROSSING if crossed else "refused already")]
         return self._judge(update)
 
     def _judge(self, update):
@@ -371,13 +372,13 @@ class Channel:
 
     def ask(self):
         """Show the peer what this side has, so that it shows what it has."""
-        self._asked, self._answered = True, False
+        self.asked, self._answered = True, False
         return self._shown()
 
     def again(self):
-        """After a restart, once all have been heard: what the peer sent meanwhile was turned away,
-        so have it sent again."""
-        return self.ask() + self.retry()
+        """On a new link, and after a restart once all have been heard: send again what the peer
+        may have missed, and have it do so. Both before a ChannelSync: who has that has all."""
+        return self.retry() + self.ask()
 
     def sync(self):
         """What the peer is told of what this side has."""
@@ -394,9 +395,10 @@ class Channel:
             behind = state.version < self.current.state.version
         # Nothing tells a question from an answer. Of two in a row that nobody here asked for only
         # one is answered, so that two sides never go on answering each other's answers.
-        self._answered = behind or not (self._asked or self._answered)
-        self._asked = False
+        self._answered = behind or not (self.asked or self._answered)
         self.doubts &= ~DOUBT_PEER
+        self.asked = False
+        effects += self.retry()  # it lost its link or its memory, and what came then
         if self._answered:
             effects += self._shown()
         return effects

@@ -23,13 +23,13 @@ from perun.link import LinkError
 from perun.model import transfer, with_balances
 from perun.store import StoreError
 from perun.wire.compact import Compact, Contexts
-from perun.wire.messages import ChannelSync
+from perun.wire.messages import ChannelUpdate
 
 _RETRIES = const(3)
 _RECEIPTS = const(8)  # versions from one Receipt that is stored to the next, the last one apart
 _ANSWER = const(10)  # seconds that the peer has for an answer, before the same is sent again
-_CROSSINGS = const(8)  # tries when the peer proposes at the same time
-_COURTESY = const(1)  # seconds that the channel's proposee waits longer each time
+_CROSSINGS = const(5)  # tries when the peer proposes at the same time
+_COURTESY = const(2)  # seconds that the peer has for what comes first; participant 1 waits twice
 
 
 class ClientError(Exception):
@@ -54,9 +54,8 @@ async def until(event, ready, timeout):
             raise TimedOut("nothing happened for %d s" % timeout)
 
 
-def _final(machine):
-    state = machine.current.state
-    return with_balances(state, state.allocation.balances, True, machine.next_version)
+def _final(state, version):
+    return with_balances(state, state.allocation.balances, True, version)
 
 
 class ChannelHandle:
@@ -73,6 +72,7 @@ class ChannelHandle:
         self.registered = None  # (version, timeout) of a dispute on chain
         self.failed = None  # the store's error: nothing is signed any more
         self._refusal = None
+        self._yields = False  # an update of the peer comes before the next own one
         self._changed = asyncio.Event()
         self._turn = asyncio.Lock()  # held while an own update is on its way
         self._lock = asyncio.Lock()  # held while the effects of one step are executed
@@ -114,21 +114,21 @@ class ChannelHandle:
         """Pay the peer: one amount per asset, in its smallest unit. Returns the new version.
 
         Returns when both signed and it is stored. Raises ValueError (not enough money, not open),
-        Refused, TimedOut (the same payment may be tried again, no other), ClientError.
+        Refused, TimedOut (the same payment may be tried again, no other), ClientError. What the
+        peer proposes at the same moment costs a round; README.md says who goes first.
         """
         return await self._update(
-            lambda machine: transfer(
-                machine.current.state, machine.index, amounts, machine.next_version
-            )
+            lambda state, version: transfer(state, self.index, amounts, version)
         )
 
     async def close(self):
         """Agree with the peer on a final state; the service concludes and withdraws.
 
-        Returns when both signed; `await settled()` waits for the money. Raises as pay() does.
+        Returns when both signed; `await settled()` waits for the money. It comes before payments
+        of the peer. Raises as pay() does; after TimedOut the peer finds the end when it is back,
+        unless updates crossed.
         """
-        if not self.state.is_final:
-            await self._update(_final)
+        await self._update(_final)
 
     async def dispute(self):
         """Have the service register the newest state on chain and settle without the peer."""
@@ -166,16 +166,42 @@ class ChannelHandle:
         return self.client.guardian
 
     async def _update(self, make):
-        """Propose make(machine) until the peer signs; when updates cross, make it anew."""
+        """Propose make(newest state, version) until the peer signs; when updates cross, make it
+        anew."""
+        machine = self.machine
+        first = False  # whether it was this side's turn
         async with self._turn:
             await self.peer.hear(self)
             for attempt in range(_CROSSINGS):
-                state = make(self.machine)
+                try:
+                    await until(self._changed, self._may_go, _COURTESY << self.index)
+                except TimedOut:
+                    self._yields = machine.asked = False
+                state = self.state
+                if make is _final and state.is_final:  # the peer was quicker
+                    return None
+                again = self.phase == SIGNING  # only the same may follow
+                version = machine.staged.state.version if again else machine.next_version
+                state = make(state, version)
+                self._yields = first  # what crossed this comes next
                 if await self._propose(state):
                     return state.version
-                # The proposer of the channel goes first, the other one waits for its update.
-                await asyncio.sleep(self.index * _COURTESY * (attempt + 1))
+                first = self._refusal and self._goes_first(attempt)
+                if first:
+                    self._yields = False
         raise TimedOut("the peer's updates cross again and again")
+
+    def _goes_first(self, attempt):
+        """Whose turn it is after updates crossed: an end comes before a payment, participant 0's
+        before participant 1's. Who crosses again does not know that: participant 0 it is."""
+        for update in (self.machine.staged, self.machine.refused):
+            if attempt == 0 and update and update.state.is_final:
+                return update is self.machine.staged
+        return self.index == 0
+
+    def _may_go(self):
+        """Whether nothing of the peer comes first."""
+        return self.phase != ACTING or not (self._yields or self.machine.asked)
 
     async def _propose(self, state):
         """True when the peer signed `state`, False when an update of the peer came between."""
@@ -183,9 +209,10 @@ class ChannelHandle:
         self._refusal = None
         async with self._lock:
             await self._run(self.machine.propose(state))
+        answered = lambda: self.version >= state.version or self.phase != SIGNING or self.failed
         for _ in range(_RETRIES):
             try:
-                await until(self._changed, lambda: self._is_answered(state), _ANSWER)
+                await until(self._changed, answered, _ANSWER)
                 break
             except TimedOut:
                 await self.resend()
@@ -201,9 +228,6 @@ class ChannelHandle:
                 "the peer does not answer version %d" % state.version + self.peer.silence
             )
         raise ClientError("the channel is not open any more")
-
-    def _is_answered(self, state):
-        return self.version >= state.version or self.phase != SIGNING or self.failed
 
     def _check_usable(self):
         if self.failed:
@@ -223,14 +247,9 @@ class ChannelHandle:
 
     async def receive(self, message):
         """Handle the peer's message. Raises ProtocolError, ClientError; nothing changed then."""
+        if type(message) is ChannelUpdate and message != self.machine.refused:
+            self._yields = False  # what the peer was to send first
         await self.happened("receive", message)
-        if type(message) is ChannelSync:  # it lost its link or its memory, and what came then
-            await self.resend()
-
-    async def ask_peer(self):
-        """Show the peer the newest state (ChannelSync) and ask for its own; each side then sends
-        again what the other may lack."""
-        await self.happened("ask")
 
     async def happened(self, what, *details):
         """Tell the machine, by the name of its method, and carry out what follows."""
@@ -322,4 +341,5 @@ class ChannelHandle:
     def _tell(self, effect):
         if effect.kind == REJECTED:
             self._refusal = effect.detail
+            self._yields = effect.detail == CROSSING  # until the peer's has come, or it is not so
         self.client.tell(self, effect.kind, effect.detail)

@@ -47,7 +47,7 @@ class Peer:
 
     async def greet(self, handle):
         """The link is new: find out what either side has missed in this channel."""
-        await handle.ask_peer()
+        await handle.happened("again")
 
     async def hear(self, handle):
         """Called before an own update: what must be waited for."""

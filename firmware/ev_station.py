@@ -38,6 +38,7 @@ class App:
         self.charger = load_charger(settings["charger"])
         self.charger.on_pulse = self._control
         self._channel = None  # the one that is or was charging last
+        self._void = None  # one that was not funded, without a deposit of the station
         self._meter_start = 0  # what the meter showed at its beginning
         self._checkpoint = 0  # version that the service can settle without this device
         # A restored store is behind what the car shows, and that energy was delivered, too.
@@ -84,6 +85,8 @@ class App:
         for channel in list(self._client.channels.values()):
             if channel.phase == INIT_SIGNING and not channel.peer.connected:
                 self._client.forget(channel)  # nothing was deposited
+            elif channel is self._void and channel.phase == FUNDING:
+                self._client.forget(channel)  # a car that did not deposit keeps no other away
             elif channel.phase < FINAL:
                 return "the station is charging another car"
         for row, deposits in zip(proposal.init_bals.balances, proposal.funding_agreement):
@@ -179,6 +182,9 @@ class App:
         self._console.event("channel", id=channel.id[:4], kind=kind, detail=detail)
         if kind == SIGNED or kind == UPDATED and self._catching_up:
             self._begin(channel)
+        elif kind in ("funding failed", "funding refused"):
+            if not any(row[channel.index] for row in channel.machine.agreement):
+                self._void = channel
         elif kind == WITHDRAWN_EVENT:
             self._settled += earned(channel)
             self._client.forget(channel)

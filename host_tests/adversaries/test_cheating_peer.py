@@ -105,6 +105,28 @@ async def test_silence_and_forgery_at_version_0(town: Town) -> None:
     await town.station.unharmed(0)
 
 
+async def test_deposits_nothing(tmp_path: Path) -> None:
+    """The station charges nobody until the service gives up, and takes the next car then."""
+    async with Town(tmp_path) as town:
+        cars = [Cheater(town.station.port, town.station.address, town.holder) for _ in range(2)]
+        for car in cars:
+            await car.connect()
+        await cars[0].open((CAR_DEPOSIT, 0))
+        await town.station.event("channel", kind="signed")
+        await cars[1].send(cars[1].proposal((CAR_DEPOSIT, 0)))
+        assert "another car" in (await cars[1].recv(m.ChannelProposalRej)).reason
+        # The time to deposit begins when the service has heard of the channel.
+        kinds: set[str] = set()
+        async with asyncio.timeout(60):
+            while "funding failed" not in kinds:
+                town.node.pass_time(DURATION + 1)
+                await asyncio.sleep(0.2)
+                kinds = {event.get("kind", "") for event in town.station.device.events}
+        await cars[1].agree((CAR_DEPOSIT, 0))
+        for car in cars:
+            car.hang_up()
+
+
 # -- in a channel ---------------------------------------------------------------------------------
 
 

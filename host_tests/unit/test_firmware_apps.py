@@ -250,6 +250,30 @@ def test_station_judges_proposals():
     play(scene)
 
 
+def test_a_car_that_does_not_deposit_keeps_no_other_away():
+    async def scene(world):
+        for deposit, refusal in ((0, None), (100, "another car")):
+            row = [(5000, deposit)]
+            await world.car_client.propose(world.peer, row, 60)
+            await soon(lambda: world.station_channel() and world.station_channel().phase == 2)
+            first = world.station_channel()
+            try:
+                await world.car_client.propose(world.peer, row, 60)
+                raise AssertionError("the station accepted")
+            except Refused as error:
+                assert "another car" in str(error)
+            world.station_client.tell(first, "funding failed", None)
+            try:
+                await world.car_client.propose(world.peer, row, 60)
+                assert not refusal and first.id not in world.station_client.channels
+                world.station_client.forget(world.station_channel())
+            except Refused as error:  # what is the station's may be in it: the service settles it
+                assert refusal and refusal in str(error)
+                assert first.id in world.station_client.channels
+
+    play(scene)
+
+
 def test_no_gift():
     """A proposal in which the station's balance is not its deposit is refused."""
 

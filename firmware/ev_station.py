@@ -172,10 +172,10 @@ class App:
             if channel.peer.connected:
                 try:
                     return await channel.close()
-                except (ClientError, ValueError) as error:
+                except (ClientError, ValueError, MemoryError) as error:
                     self._console.event("no agreement", text=str(error))
             await channel.dispute()
-        except ClientError as error:
+        except (ClientError, MemoryError) as error:
             self._console.event("no dispute", text=str(error))
 
     def _on_event(self, channel, kind, detail):

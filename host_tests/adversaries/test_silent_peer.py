@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from channels import ALICE, ASSET, BOB, CHAIN_ID
 from perun.channel import ACTING, FINAL, Limits
-from perun.client import Client, handle
-from perun.client.handle import ChannelHandle, TimedOut
+from perun.client import Client, paying
+from perun.client.handle import ChannelHandle, Refused, TimedOut
 from perun.client.peer import Peer
 from perun.link.memory import pair
 from perun.store.memory import MemoryStore
@@ -86,7 +86,7 @@ class Two:
 
 @pytest.fixture
 async def two(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Two]:
-    monkeypatch.setattr(handle, "_ANSWER", 0.1)  # a peer has ten seconds on a device
+    monkeypatch.setattr(paying, "_ANSWER", 0.1)  # a peer has ten seconds on a device
     made = Two()
     await made.connect()
     yield made
@@ -167,7 +167,7 @@ async def test_no_word_of_a_refusal(two: Two) -> None:
         await mine.pay(10)
     two.bob.on_update = lambda channel, state: None
     await way.open()
-    with pytest.raises(handle.Refused, match="refused already"):
+    with pytest.raises(Refused, match="refused already"):
         await mine.pay(10)  # the same as before, which Bob has burnt
     await goes_on(mine, theirs)
 

@@ -74,7 +74,7 @@ class Adversary(RuleBasedStateMachine):
         if how == "all is well":
             self.repair()
         handle = self.handle(side)
-        if handle and not handle._turn.locked() and handle.balance() >= amount:
+        if handle and not handle.turn.locked() and handle.balance() >= amount:
             self.world.spent[side] += amount
             self.order(side, handle.pay(amount), fuse, how != "lost")
 
@@ -95,7 +95,7 @@ class Adversary(RuleBasedStateMachine):
     @rule(side=SIDES, fuse=FUSES, deliver=OFTEN, refused=st.booleans(), what=ORDERS)
     def order_something(self, side, fuse, deliver, refused, what):
         handle = self.handle(side)
-        if not handle or handle._turn.locked() or (what == "dispute" and not self.stormy):
+        if not handle or handle.turn.locked() or (what == "dispute" and not self.stormy):
             return
         self.world.devices[1 - side].allows = not refused
         self.order(side, getattr(handle, what)(), fuse, deliver)

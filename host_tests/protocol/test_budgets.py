@@ -22,7 +22,7 @@ CHANNEL = 16 * 1024  # for each further channel, its car and its link
 GROWTH = 4096  # bytes more in use after many payments: what may be under way when it is asked
 FLASH = 90 * 1024  # .mpy files of the engine: what it loads on any architecture
 ALL = {"x64": 109, "armv6m": 90, "armv7emsp": 88, "xtensawin": 99, "rv32imc": 98}  # KB, all files
-RAM = 94 * 1024  # heap of the x64 VM with these, asyncio included
+RAM = 92 * 1024  # heap of the x64 VM with these, asyncio included
 BOOT = 3  # seconds
 PAYMENTS = int(os.environ.get("GROWTH_PAYMENTS", "150"))
 

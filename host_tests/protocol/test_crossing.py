@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from perun.channel import ACTING, CROSSING, DOUBT_PEER, FINAL, SIGNING, Limits
-from perun.client import Client
+from perun.client import Client, paying
 from perun.client.handle import ChannelHandle, ClientError, TimedOut
 from perun.model import State, transfer
 from perun.store.memory import MemoryStore
@@ -40,11 +40,20 @@ class Older(ChannelHandle):
     """The software of before there was a rule: participant 0 goes first, whatever crossed, the
     other one waits longer each time, and nobody gives way afterwards."""
 
+    async def pay(self, *amounts: int) -> Any:
+        return await self._update(
+            lambda state, version: transfer(state, self.index, amounts, version)
+        )
+
+    async def close(self) -> None:
+        if not self.state.is_final:
+            await self._update(paying.final)
+
     async def _update(self, make: Any) -> Any:
-        async with self._turn:
+        async with self.turn:
             for attempt in range(8):
                 state = make(self.state, self.machine.next_version)
-                if await self._propose(state):
+                if await paying.propose(self, state):
                     return state.version
                 await asyncio.sleep(self.index * (attempt + 1))
         raise TimedOut("the peer's updates cross again and again")

@@ -56,6 +56,7 @@ _NATIVE = ("_viper", "_viper64", "_thumb", "_umaal")  # each architecture has it
 GROUPS = {
     "service on a serial line": ("perun.link.serial", "perun.link.tty"),
     "who opens a channel": ("perun.client.proposing",),
+    "who pays or ends it": ("perun.client.paying",),
     "a witness": ("perun.client.witness", "perun.wire.witness_messages"),
     "after a restart, in a dispute": ("perun.wire.compact_inquiry",),
     "who is pinged": ("perun.wire.compact_control",),  # and go-perun nodes

@@ -20,16 +20,11 @@ from perun.channel import (
 from perun.client.records import dump_channel
 from perun.compat import const
 from perun.link import LinkError
-from perun.model import transfer, with_balances
 from perun.store import StoreError
 from perun.wire.compact import Compact, Contexts
 from perun.wire.messages import ChannelUpdate
 
-_RETRIES = const(3)
 _RECEIPTS = const(8)  # versions from one Receipt that is stored to the next, the last one apart
-_ANSWER = const(10)  # seconds that the peer has for an answer, before the same is sent again
-_CROSSINGS = const(5)  # tries when the peer proposes at the same time
-_COURTESY = const(2)  # seconds that the peer has for what comes first; participant 1 waits twice
 
 
 class ClientError(Exception):
@@ -54,10 +49,6 @@ async def until(event, ready, timeout):
             raise TimedOut("nothing happened for %d s" % timeout)
 
 
-def _final(state, version):
-    return with_balances(state, state.allocation.balances, True, version)
-
-
 class ChannelHandle:
     """One channel of a Client. `machine` is perun.channel's; read it, do not drive it."""
 
@@ -71,10 +62,10 @@ class ChannelHandle:
         self._guarded = self._own(machine.current.state)  # the own balances in that version
         self.registered = None  # (version, timeout) of a dispute on chain
         self.failed = None  # the store's error: nothing is signed any more
-        self._refusal = None
-        self._yields = False  # an update of the peer comes before the next own one
+        self.refusal = None  # why the peer has refused an own update
+        self.turn = asyncio.Lock()  # held while an own update is on its way
+        self.yields = False  # an update of the peer comes before the next own one
         self._changed = asyncio.Event()
-        self._turn = asyncio.Lock()  # held while an own update is on its way
         self._lock = asyncio.Lock()  # held while the effects of one step are executed
 
     # -- what is ------------------------------------------------------------------------------
@@ -117,9 +108,9 @@ class ChannelHandle:
         Refused, TimedOut (the same payment may be tried again, no other), ClientError. What the
         peer proposes at the same moment costs a round; README.md says who goes first.
         """
-        return await self._update(
-            lambda state, version: transfer(state, self.index, amounts, version)
-        )
+        from perun.client.paying import pay  # once, before anything is signed
+
+        return await pay(self, amounts)
 
     async def close(self):
         """Agree with the peer on a final state; the service concludes and withdraws.
@@ -128,7 +119,10 @@ class ChannelHandle:
         of the peer. Raises as pay() does; after TimedOut the peer finds the end when it is back,
         unless updates crossed.
         """
-        await self._update(_final)
+        if not self.state.is_final:
+            from perun.client.paying import close
+
+            await close(self)
 
     async def dispute(self):
         """Have the service register the newest state on chain and settle without the peer."""
@@ -165,71 +159,8 @@ class ChannelHandle:
             raise ClientError("no service is configured")
         return self.client.guardian
 
-    async def _update(self, make):
-        """Propose make(newest state, version) until the peer signs; when updates cross, make it
-        anew."""
-        machine = self.machine
-        first = False  # whether it was this side's turn
-        async with self._turn:
-            await self.peer.hear(self)
-            for attempt in range(_CROSSINGS):
-                try:
-                    await until(self._changed, self._may_go, _COURTESY << self.index)
-                except TimedOut:
-                    self._yields = machine.asked = False
-                state = self.state
-                if make is _final and state.is_final:  # the peer was quicker
-                    return None
-                again = self.phase == SIGNING  # only the same may follow
-                version = machine.staged.state.version if again else machine.next_version
-                state = make(state, version)
-                self._yields = first  # what crossed this comes next
-                if await self._propose(state):
-                    return state.version
-                first = self._refusal and self._goes_first(attempt)
-                if first:
-                    self._yields = False
-        raise TimedOut("the peer's updates cross again and again")
-
-    def _goes_first(self, attempt):
-        """Whose turn it is after updates crossed: an end comes before a payment, participant 0's
-        before participant 1's. Who crosses again does not know that: participant 0 it is."""
-        for update in (self.machine.staged, self.machine.refused):
-            if attempt == 0 and update and update.state.is_final:
-                return update is self.machine.staged
-        return self.index == 0
-
-    def _may_go(self):
-        """Whether nothing of the peer comes first."""
-        return self.phase != ACTING or not (self._yields or self.machine.asked)
-
-    async def _propose(self, state):
-        """True when the peer signed `state`, False when an update of the peer came between."""
-        self._check_usable()
-        self._refusal = None
-        async with self._lock:
-            await self._run(self.machine.propose(state))
-        answered = lambda: self.version >= state.version or self.phase != SIGNING or self.failed
-        for _ in range(_RETRIES):
-            try:
-                await until(self._changed, answered, _ANSWER)
-                break
-            except TimedOut:
-                await self.resend()
-        self._check_usable()
-        if self.machine.confirmed == state.version:
-            return True
-        if self._refusal == CROSSING or self.version >= state.version:
-            return False
-        if self._refusal is not None:
-            raise Refused("the peer refused: " + self._refusal)
-        if self.phase == SIGNING:
-            raise TimedOut(
-                "the peer does not answer version %d" % state.version + self.peer.silence
-            )
-        raise ClientError("the channel is not open any more")
-
-    def _check_usable(self):
+    def check_usable(self):
+        """Raises ClientError when the store has failed."""
         if self.failed:
             raise ClientError("the channel is frozen: " + str(self.failed))
 
@@ -248,12 +179,12 @@ class ChannelHandle:
     async def receive(self, message):
         """Handle the peer's message. Raises ProtocolError, ClientError; nothing changed then."""
         if type(message) is ChannelUpdate and message != self.machine.refused:
-            self._yields = False  # what the peer was to send first
+            self.yields = False  # what the peer was to send first
         await self.happened("receive", message)
 
     async def happened(self, what, *details):
         """Tell the machine, by the name of its method, and carry out what follows."""
-        self._check_usable()
+        self.check_usable()
         async with self._lock:
             doubted = self.machine.doubts
             await self._run(getattr(self.machine, what)(*details))
@@ -340,6 +271,6 @@ class ChannelHandle:
 
     def _tell(self, effect):
         if effect.kind == REJECTED:
-            self._refusal = effect.detail
-            self._yields = effect.detail == CROSSING  # until the peer's has come, or it is not so
+            self.refusal = effect.detail
+            self.yields = effect.detail == CROSSING  # until the peer's has come, or it is not so
         self.client.tell(self, effect.kind, effect.detail)

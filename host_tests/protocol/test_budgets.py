@@ -22,7 +22,7 @@ CHANNEL = 16 * 1024  # for each further channel, its car and its link
 GROWTH = 4096  # bytes more in use after many payments: what may be under way when it is asked
 FLASH = 90 * 1024  # .mpy files of the engine: what it loads on any architecture
 ALL = {"x64": 109, "armv6m": 90, "armv7emsp": 88, "xtensawin": 99, "rv32imc": 98}  # KB, all files
-RAM = 92 * 1024  # heap of the x64 VM with these, asyncio included
+RAM = 90 * 1024  # heap of the x64 VM that a station keeps for them, asyncio apart
 BOOT = 3  # seconds
 PAYMENTS = int(os.environ.get("GROWTH_PAYMENTS", "150"))
 
@@ -86,7 +86,7 @@ def test_what_a_station_loads() -> None:
     assert max(flash.values()) <= FLASH, flash
     for arch, most in ALL.items():
         assert sizes["flash_by_arch"][arch]["all"] <= most * 1024, arch
-    assert sizes["ram_station_bytes"] <= RAM
+    assert sizes["ram_station_bytes"] - sizes["ram_built_in_bytes"] <= RAM
     # All are in the list, and nothing is that a station has no use for.
     loads = {name for name, one in sizes["modules"].items() if one["group"] == size.STATION}
     assert {"perun.client", "perun.store.journal", "perun.link.dial_micropython"} <= loads

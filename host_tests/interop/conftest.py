@@ -92,7 +92,28 @@ def chain(anvil: Anvil, deployment: Deployment, generation: int) -> Iterator[Cha
 
 
 @pytest.fixture
-async def new_node(chain: Chain, generation: int, tmp_path: Path) -> AsyncIterator[NewNode]:
+async def time_passes(chain: Chain) -> AsyncIterator[None]:
+    """A block every now and then, as chains have them. go-perun looks at the clock only when there
+    is a new one, and takes an event for final only with the next one if it was not quick enough to
+    hear of the block that has it."""
+    over = asyncio.Event()
+
+    async def mine() -> None:
+        while not over.is_set():
+            await asyncio.to_thread(chain.node.mine)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), 0.3)
+
+    mining = asyncio.create_task(mine())
+    yield
+    over.set()
+    await mining
+
+
+@pytest.fixture
+async def new_node(
+    chain: Chain, generation: int, time_passes: None, tmp_path: Path
+) -> AsyncIterator[NewNode]:
     """A function that starts a node, `await new_node(persistent=True)`: each has an account of
     its own. They end with the test."""
     numbers = itertools.count()
@@ -108,20 +129,6 @@ async def new_node(chain: Chain, generation: int, tmp_path: Path) -> AsyncIterat
             return node
 
         yield start
-
-
-@pytest.fixture
-async def time_passes(chain: Chain) -> AsyncIterator[None]:
-    """A block every now and then: go-perun looks at the clock only when there is a new one."""
-
-    async def mine() -> None:
-        while True:
-            await asyncio.sleep(0.2)
-            await asyncio.to_thread(chain.node.mine)
-
-    mining = asyncio.create_task(mine())
-    yield
-    mining.cancel()
 
 
 @pytest.fixture

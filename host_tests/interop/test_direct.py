@@ -106,7 +106,7 @@ async def test_both_refuse(meet_scripted):
 
 
 @kinds("simple", "gen1")
-async def test_the_node_s_watcher_refutes_an_old_state(meet_scripted, chain, time_passes):
+async def test_the_node_s_watcher_refutes_an_old_state(meet_scripted, chain):
     node, device = await meet_scripted()
     machine = await device.propose([(1000, 0)], duration=60)
     await node.told("channel", channel=machine.id.hex())

@@ -50,7 +50,7 @@ async def test_two_assets_and_an_agreement_about_who_deposits(new_node, chain):
     assert chain.token.functions.balanceOf(chain.place.erc20_holder).call() == 0
 
 
-async def test_a_watcher_refutes_an_old_state_and_the_newest_counts(new_node, chain, time_passes):
+async def test_a_watcher_refutes_an_old_state_and_the_newest_counts(new_node, chain):
     alice, bob = await acquainted(new_node)
     channel = (await alice.propose(bob.wire, [(1000, 0)], duration=60))["channel"]
     await bob.told("channel", channel=channel)

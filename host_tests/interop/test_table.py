@@ -101,7 +101,7 @@ async def test_updates_cross(meet, way):
 
 
 @ways(*WAYS)
-async def test_node_is_gone_device_disputes(meet, chain, way, time_passes):
+async def test_node_is_gone_device_disputes(meet, chain, way):
     node, ours = await meet(way, persistent=way != "gen1")
     handle = await ours.propose((1000, 0))
     await handle.pay(300, 0)
@@ -117,7 +117,7 @@ async def test_node_is_gone_device_disputes(meet, chain, way, time_passes):
 
 
 @ways(*WAYS)
-async def test_device_is_gone_node_disputes(meet, chain, way, time_passes):
+async def test_device_is_gone_node_disputes(meet, chain, way):
     node, ours = await meet(way)
     handle = await ours.be_proposed((1000, 0))
     await node.pay(handle.id.hex(), 300)

@@ -283,12 +283,16 @@ def test_crossing_updates_are_both_refused():
 
 
 def test_what_crossed_says_so_again():
-    """The refusal got lost: the proposer learns the same from the next one, whatever was lost."""
+    """The refusal got lost: the proposer learns the same from the next one, also when this side
+    has lost its memory, or went on meanwhile."""
     alice, bob = opened()
     alice.propose(transfer(alice.current.state, 0, (10,)))
     (update_of_bob,) = sent(bob.propose(transfer(bob.current.state, 1, (5,))))
     alice.receive(update_of_bob)
     alice = load_channel(dump_channel(alice), alice._chain, ALICE)
+    assert sent(alice.receive(update_of_bob))[0].reason == CROSSING
+    alice.receive(ChannelUpdateRej(alice.id, 1, CROSSING))
+    alice.propose(transfer(alice.current.state, 0, (10,), alice.next_version))
     assert sent(alice.receive(update_of_bob))[0].reason == CROSSING
 
 

@@ -279,7 +279,7 @@ class Channel:
         if self.pending == update:
             return []
         if self.refused and self.refused.state == state:
-            crossed = self.staged and self.staged.state.version == state.version
+            crossed = self.staged and self.staged.state.version >= state.version
             return [self._rej(state.version, CROSSING if crossed else "refused already")]
         return self._judge(update)
 
